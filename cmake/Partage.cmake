@@ -1,0 +1,57 @@
+# SPDX-License-Identifier: Apache-2.0
+# Flags of every target and the three functions that make them.
+
+set(CMAKE_CXX_STANDARD 20)
+set(CMAKE_CXX_STANDARD_REQUIRED ON)
+set(CMAKE_CXX_EXTENSIONS OFF)
+set(CMAKE_EXPORT_COMPILE_COMMANDS ON)
+if(NOT CMAKE_BUILD_TYPE)
+  set(CMAKE_BUILD_TYPE Release)
+endif()
+
+find_program(PARTAGE_CCACHE ccache)
+if(PARTAGE_CCACHE)
+  set(CMAKE_CXX_COMPILER_LAUNCHER ${PARTAGE_CCACHE})
+endif()
+
+add_library(partage_flags INTERFACE)
+target_compile_options(partage_flags INTERFACE -Wall -Wextra -Wpedantic -fno-omit-frame-pointer)
+if(PARTAGE_WERROR)
+  target_compile_options(partage_flags INTERFACE -Werror)
+endif()
+if(CMAKE_CXX_COMPILER_ID STREQUAL "Clang")
+  target_compile_options(partage_flags INTERFACE -Wthread-safety)
+endif()
+if(PARTAGE_SANITIZE)
+  target_compile_options(partage_flags INTERFACE -fsanitize=${PARTAGE_SANITIZE} -fno-sanitize-recover=all)
+  target_link_options(partage_flags INTERFACE -fsanitize=${PARTAGE_SANITIZE})
+endif()
+# Both the root and src/ are include roots: "scheduler/engine/engine.h", "device/device.h".
+target_include_directories(partage_flags INTERFACE ${CMAKE_SOURCE_DIR} ${CMAKE_SOURCE_DIR}/src)
+
+# partage_library(NAME [OBJECT] SOURCES … [PUBLIC …] [PRIVATE …])
+function(partage_library name)
+  cmake_parse_arguments(ARG "OBJECT" "" "SOURCES;PUBLIC;PRIVATE" ${ARGN})
+  if(ARG_OBJECT)
+    add_library(${name} OBJECT ${ARG_SOURCES})
+  else()
+    add_library(${name} STATIC ${ARG_SOURCES})
+  endif()
+  target_link_libraries(${name} PUBLIC partage_flags ${ARG_PUBLIC} PRIVATE ${ARG_PRIVATE})
+endfunction()
+
+# partage_program(NAME SOURCES … LINK …)
+function(partage_program name)
+  cmake_parse_arguments(ARG "" "" "SOURCES;LINK" ${ARGN})
+  add_executable(${name} ${ARG_SOURCES})
+  target_link_libraries(${name} PRIVATE partage_flags ${ARG_LINK})
+  set_target_properties(${name} PROPERTIES RUNTIME_OUTPUT_DIRECTORY ${CMAKE_BINARY_DIR}/bin)
+endfunction()
+
+# partage_test(NAME LABEL unit|contract|integration SOURCES … LINK …): one Catch2 program, each TEST_CASE a ctest.
+function(partage_test name)
+  cmake_parse_arguments(ARG "" "LABEL" "SOURCES;LINK" ${ARGN})
+  add_executable(${name} ${ARG_SOURCES})
+  target_link_libraries(${name} PRIVATE partage_flags partage_test_main ${ARG_LINK})
+  catch_discover_tests(${name} TEST_PREFIX "${name}: " PROPERTIES LABELS ${ARG_LABEL} TIMEOUT 120)
+endfunction()

@@ -1,0 +1,20 @@
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+
+#include <string>
+
+#include "k8s/api/pod.h"
+
+namespace partage::k8s {
+
+/// A request to bind one pod: POST …/pods/{name}/binding. The API server merges `annotations` into the pod in the same storage write that sets
+/// spec.nodeName, and refuses (409) when the live pod's UID is not `uid`.
+struct Binding {
+  std::string ns, name, uid, node;
+  StringMap annotations;
+};
+
+/// The v1 Binding document.
+std::string EncodeBinding(const Binding& binding);
+
+}  // namespace partage::k8s

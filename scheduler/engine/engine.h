@@ -1,0 +1,110 @@
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+
+#include <chrono>
+#include <cstdint>
+#include <memory>
+#include <optional>
+#include <span>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "base/clock.h"
+#include "base/result.h"
+#include "device/request.h"
+#include "scheduler/engine/probe.h"
+#include "scheduler/framework/policy.h"
+#include "scheduler/state/cluster.h"
+#include "vendors/vendor.h"
+
+namespace partage::scheduler {
+
+/// How many fitting nodes a filter answers with.
+struct Shortlist {
+  bool automatic = true;     ///< one node, or `k` when the pod states a soft preference
+  std::size_t k = 64;        ///< with automatic false: always this many
+  /// "auto" or a number ≥ 1. kInvalid otherwise.
+  static Result<Shortlist> Parse(std::string_view text);
+};
+
+struct EngineOptions {
+  std::string node_policy = "binpack";                       ///< default of pods that name none (HAMi's)
+  std::vector<std::string> device_policies = {"spread"};     ///< likewise
+  Shortlist shortlist;
+  std::chrono::milliseconds nominal_ttl{15000};
+};
+
+/// One refused node: why, in words that stay the same while the facts do.
+struct Refusal {
+  std::string_view node;        ///< from the candidates
+  std::uint32_t text = 0;       ///< index into FilterOutcome::texts
+  bool unresolvable = false;    ///< no eviction on that node could help
+};
+
+struct FilterOutcome {
+  std::vector<NodeId> fitting;                  ///< best first, at most the shortlist
+  std::vector<std::string_view> fitting_names;  ///< same order, views into the candidates
+  std::vector<Refusal> refusals;                ///< of every candidate, only when nothing fits
+  std::vector<std::string> texts;
+};
+
+/// A pod in front of the scheduler.
+struct PodInput {
+  PodRef pod;
+  /// The parsed request, or why it cannot be served at all (shown to the user on every node).
+  Result<std::shared_ptr<const device::PodRequest>> request;
+  bool has_soft_preferences = false;
+};
+
+/// The scheduler proper: filter → score → choose devices → reserve, over the Cluster. Knows no wire format. Thread-safe.
+class Engine {
+ public:
+  /// kInvalid: a default policy is not registered, or not of the right kind.
+  static Result<std::unique_ptr<Engine>> Make(Cluster& cluster, const Clock& clock, EngineOptions options, Probe& probe);
+  ~Engine();
+
+  /// Which of the candidates can take the pod. Judged on one snapshot, without a lock; then the best node gets a nominal share, so that the next
+  /// filter does not hand out the same room. A pod that fits nowhere is remembered as waiting (see Waiting).
+  /// Ends the pod's earlier nominal share. Names not in the inventory are refused ("not a GPU node").
+  FilterOutcome Filter(const PodInput& pod, std::span<const std::string_view> candidates);
+
+  /// 0 (worst) to 10 (best) for each candidate, in order; unfit or unknown ones 0. Moves the nominal share to the best.
+  std::vector<int> Prioritize(const PodInput& pod, std::span<const std::string_view> candidates);
+
+  /// Takes the share for a Binding to `node`. `request` may be null: the one remembered from Filter is used.
+  /// kNotFound with "no request": none remembered, fetch the pod and call again. Otherwise as Cluster::Reserve; kConflict also when it no longer fits.
+  Result<Reservation> Reserve(const PodRef& pod, std::string_view node, std::shared_ptr<const device::PodRequest> request = nullptr);
+
+  /// The pod is bound or gone: nothing about it need be remembered.
+  void Forget(std::string_view uid);
+
+  /// Pods refused by their last filter.
+  struct Waiting {
+    PodRef pod;
+    std::string text;              ///< of the nearest node
+    Clock::Mono since;
+  };
+  std::vector<Waiting> waiting() const;
+  std::size_t waiting_count() const;
+
+  /// Of these nodes, where shares have become free, one that would take a waiting pod: patching it makes kube-scheduler try again.
+  /// nullopt when none would.
+  std::optional<std::string> NodeWorthRetrying(const std::vector<std::string>& freed) const;
+
+  /// Verdict on one node for people: "fits", or the arithmetic.
+  std::string Explain(const device::PodRequest& request, std::string_view node) const;
+
+  const EngineOptions& options() const;
+  Cluster& cluster();
+
+ private:
+  class Impl;
+  explicit Engine(std::unique_ptr<Impl> impl);
+  std::unique_ptr<Impl> impl_;
+};
+
+/// Names of the registered policies, for the request parser.
+vendors::PolicyNames RegisteredPolicyNames();
+
+}  // namespace partage::scheduler

@@ -1,0 +1,166 @@
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+
+#include <chrono>
+#include <cstdint>
+#include <functional>
+#include <memory>
+#include <optional>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "base/clock.h"
+#include "base/result.h"
+#include "device/allocation.h"
+#include "device/device.h"
+#include "scheduler/state/pod_uid.h"
+#include "scheduler/state/snapshot.h"
+
+namespace partage::scheduler {
+
+/// Which pod. `uid` decides; the names are for people.
+struct PodRef {
+  std::string ns, name, uid;
+  std::string FullName() const { return ns + "/" + name; }
+};
+
+/// What a watch says of a node.
+struct NodeObservation {
+  std::string name, uid;
+  std::uint64_t resource_version = 0;
+  device::NodeInventory inventory;   ///< empty: the node publishes none
+  std::string inventory_error;       ///< not empty: the inventory could not be read. The last good one stays, the node is quarantined
+};
+
+/// What a watch says of a pod.
+struct PodObservation {
+  PodRef pod;
+  std::uint64_t resource_version = 0;
+  std::string node;                          ///< spec.nodeName; empty: not bound
+  bool finished = false;                     ///< Succeeded or Failed
+  std::vector<device::UuidUsage> usage;      ///< from its allocation; empty: takes nothing
+  std::string allocation_error;              ///< not empty: it holds devices but nobody can say which. Its node is quarantined while it lives
+};
+
+class Cluster;
+
+/// A share held for one pod while its Binding is written. Gives the share back in its destructor unless Commit was called.
+/// Movable; used by one thread at a time. The Cluster must outlive it.
+class Reservation {
+ public:
+  Reservation(Cluster& cluster, PodRef pod, device::Allocation allocation, device::NodeInventory::Dialect dialect);
+  Reservation(Reservation&& other) noexcept;
+  Reservation& operator=(Reservation&&) = delete;
+  ~Reservation();
+
+  /// The Binding is known to be written: the share is the pod's until a watch says otherwise.
+  void Commit();
+  /// Keeps the share held although this object goes away: the outcome of the write is unknown. Cluster::Settle or a watch event ends it.
+  void LeaveUnresolved();
+
+  const PodRef& pod() const { return pod_; }
+  const device::Allocation& allocation() const { return allocation_; }
+  device::NodeInventory::Dialect dialect() const { return dialect_; }
+
+ private:
+  Cluster* cluster_;
+  PodRef pod_;
+  device::Allocation allocation_;
+  device::NodeInventory::Dialect dialect_;
+};
+
+/// All that is known of nodes, devices and pods: the ledger. The truth lies in the API server (inventories on nodes, allocations on pods); this is derived from it and from
+/// the bindings in flight, and can be rebuilt at any time. Thread-safe: one mutex for writers, held for microseconds and never across I/O;
+/// readers take the snapshot without a lock.
+///
+/// A pod's share:
+///
+///        Nominate            Reserve             Commit / seen bound by a watch
+///   (none) ─────▶ Nominal ─────────▶ Reserved ──────────────────────────▶ Bound
+///      ▲            │  next filter,   │  ▲        │ LeaveUnresolved            │ finished, deleted,
+///      │            │  time-out,      │  └────────┘ (held till settled)        │ or not in a full list
+///      │            ▼  pod gone       ▼ given back (bind refused)              ▼
+///      └────────────┴────────────────┴─────────────────────────────────────────┘
+///
+/// Idempotent: the same observation twice changes nothing; an observation older (by resourceVersion) than one already seen, or of a pod known to be
+/// deleted or finished, is ignored, so events in any order end in the same state.
+/// Invariants (CheckInvariants): per device, free = total − Σ shares of the pods known on it; Reserve and Nominate never let Σ exceed capacity.
+class Cluster {
+ public:
+  explicit Cluster(const Clock& clock);
+  ~Cluster();
+  Cluster(const Cluster&) = delete;
+  Cluster& operator=(const Cluster&) = delete;
+
+  /// The newest published state. Lock-free.
+  std::shared_ptr<const Snapshot> snapshot() const;
+
+  // --- Observations. They take effect in the ledger at once and in the snapshot with the next Publish. ---
+  void ObserveNode(NodeObservation node);
+  void ForgetNode(std::string_view name, std::uint64_t resource_version);
+  void ObservePod(PodObservation pod);
+  void ForgetPod(const PodRef& pod);
+  /// A full list follows; at its end, what it did not name and was known before it began is gone.
+  void BeginNodeList();
+  void EndNodeList();
+  void BeginPodList();
+  void EndPodList();
+  /// Makes pending changes visible to readers.
+  void Publish();
+
+  // --- Decisions. Visible in the snapshot when they return. ---
+
+  /// Chooses devices on a node, given its current state under the writer's lock. Must be pure and quick. An error refuses.
+  using Placer = std::function<Result<device::Allocation>(const Block& block, std::uint32_t row)>;
+
+  /// Holds a share for `pod` on `node` until `ttl` has passed, Reserve or DropNominal. Replaces the pod's earlier nominal share.
+  /// kConflict: the pod is already bound or its bind is in flight. kNotFound: no such node. The placer's own error otherwise; nothing is held then.
+  Result<> Nominate(const PodRef& pod, std::string_view node, std::chrono::milliseconds ttl, const Placer& place);
+  /// Ends the pod's nominal share, if it has one.
+  void DropNominal(const PodRef& pod);
+  /// The node of the pod's nominal share.
+  std::optional<std::string> NominalNode(const PodRef& pod) const;
+  /// Ends nominal shares whose time has passed; returns how many.
+  std::size_t ExpireNominals();
+
+  /// Takes the share for a Binding: the nominal one where it lies on this node (same devices), else `place` decides.
+  /// kConflict: already bound or in flight; the message says where. kNotFound: no such node, or the pod is known to be gone. Else the placer's error.
+  Result<Reservation> Reserve(const PodRef& pod, std::string_view node, const Placer& place);
+
+  /// A bind of this pod whose outcome is unknown or still in flight: where. nullopt otherwise.
+  std::optional<device::Allocation> InFlight(const PodRef& pod) const;
+  /// Ends an unresolved bind: bound keeps the share, otherwise it is given back. No effect when a watch has settled it already.
+  void Settle(const PodRef& pod, bool bound);
+
+  // --- For requeueing, metrics, people. ---
+
+  /// Nodes on which something became free since the last call (share ended, capacity grew, quarantine lifted), by name.
+  std::vector<std::string> TakeFreedNodes();
+
+  struct Counts {
+    std::size_t nodes = 0, devices = 0, pods_bound = 0, reserved = 0, nominal = 0, quarantined_nodes = 0;
+    std::size_t overcommitted_devices = 0;   ///< Σ shares > capacity: the node shrank, or two writers
+  };
+  Counts counts() const;
+
+  enum class ShareState : std::uint8_t { kNominal, kReserved, kBound };
+  struct PodEntry {
+    std::string_view ns, name;
+    PodUid uid;
+    ShareState state;
+    std::vector<device::UuidUsage> usage;
+    std::string_view allocation_error;
+  };
+  /// Every pod with a share on this node. The views are valid during the call only.
+  void VisitPods(std::string_view node, const std::function<void(const PodEntry&)>& visit) const;
+
+  /// Recomputes everything from the pods known and compares; kInternal names the first difference. Costs a full pass.
+  Result<> CheckInvariants() const;
+
+ private:
+  class Impl;
+  std::unique_ptr<Impl> impl_;
+};
+
+}  // namespace partage::scheduler

@@ -1,0 +1,107 @@
+// SPDX-License-Identifier: Apache-2.0
+// The cluster as filter and prioritize see it: immutable, shared by pointer, cheap to renew.
+#pragma once
+
+#include <cstdint>
+#include <memory>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "device/device.h"
+#include "scheduler/framework/policy.h"
+
+namespace partage::scheduler {
+
+/// Place of a node in the snapshot: block × kBlockNodes + row. Stable while the node exists, reused after.
+using NodeId = std::uint32_t;
+inline constexpr NodeId kNoNode = ~NodeId{0};
+inline constexpr std::uint32_t kBlockNodes = 64;
+
+/// What changes rarely about a node. Immutable.
+struct NodeInfo {
+  std::string name;
+  device::NodeInventory inventory;
+  std::string quarantine;   ///< why nothing new is placed here; empty: open
+};
+
+/// One node's row: sums over its devices, kept up to date with each change instead of recomputed per request. A policy that needs another
+/// per-node figure adds it here and to RefreshRow (snapshot.cc).
+struct NodeRow {
+  std::uint32_t first = 0;             ///< its devices are [first, first + count) of the block's arrays
+  std::uint32_t count = 0;
+  bool present = false;                ///< known to the API server
+  bool open = false;                   ///< present and not quarantined
+  std::uint32_t open_devices = 0;      ///< healthy, not cordoned, placeable, not held exclusively, with a free slot
+  std::int64_t max_free_mib = 0;       ///< over open devices
+  std::int64_t max_free_cores = 0;     ///< over open devices
+  Amount used, total;                  ///< over all devices
+};
+
+/// Why a device takes no new share whatever its room; bits.
+enum DeviceFlag : std::uint8_t {
+  kUnhealthy = 1,
+  kCordoned = 2,
+  kNotPlaceable = 4,   ///< mode MIG or MPS
+  kHeldExclusively = 8,
+};
+
+/// 64 nodes and their devices, structure of arrays: a fit scan touches a few cache lines a node. Copied whole when one node in it changes.
+struct Block {
+  std::vector<NodeRow> rows;                                             ///< kBlockNodes of them
+  std::shared_ptr<const std::vector<std::shared_ptr<const NodeInfo>>> infos;   ///< same order; null entries where !present
+  // One element per device.
+  std::vector<std::int64_t> free_mib, free_cores, total_mib, total_cores;   ///< free may be negative when a node shrank under its pods
+  std::vector<std::int32_t> free_slots, total_slots, exclusive_shares;
+  std::vector<std::uint8_t> flags;
+
+  /// Recomputes a row's sums from its devices.
+  void RefreshRow(std::uint32_t row);
+  DeviceView View(std::uint32_t row, std::uint32_t position) const;
+};
+
+/// Names ⇄ ids of the present nodes. Immutable; renewed only when nodes come or go.
+class NodeIndex {
+ public:
+  struct Entry {
+    std::string_view name;   ///< owned by the index
+    NodeId id;
+  };
+  explicit NodeIndex(std::vector<std::pair<std::string, NodeId>> nodes, std::size_t id_limit);
+
+  /// kNoNode when unknown.
+  NodeId Find(std::string_view name) const;
+  /// Empty when absent. REQUIRES: id < id_limit().
+  std::string_view Name(NodeId id) const { return names_[id]; }
+  /// Order of the node by name: lower first. For ties.
+  std::uint32_t Rank(NodeId id) const { return ranks_[id]; }
+  std::size_t size() const { return size_; }
+  std::size_t id_limit() const { return names_.size(); }
+  /// Ids in name order.
+  const std::vector<NodeId>& ordered() const { return ordered_; }
+
+ private:
+  struct Slot {
+    std::uint32_t hash = 0;
+    NodeId id = kNoNode;
+  };
+  std::string text_;
+  std::vector<std::string_view> names_;
+  std::vector<std::uint32_t> ranks_;
+  std::vector<NodeId> ordered_;
+  std::vector<Slot> slots_;   // open addressing, power of two
+  std::size_t size_ = 0;
+};
+
+/// Immutable view of all nodes and devices, nominal and in-flight reservations taken off.
+struct Snapshot {
+  std::uint64_t version = 0;   ///< grows with every published change
+  std::vector<std::shared_ptr<const Block>> blocks;
+  std::shared_ptr<const NodeIndex> index;
+
+  const Block& block(NodeId id) const { return *blocks[id / kBlockNodes]; }
+  const NodeRow& row(NodeId id) const { return block(id).rows[id % kBlockNodes]; }
+  const NodeInfo& info(NodeId id) const { return *(*block(id).infos)[id % kBlockNodes]; }
+};
+
+}  // namespace partage::scheduler

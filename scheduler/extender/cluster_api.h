@@ -1,0 +1,33 @@
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+
+#include <memory>
+#include <string>
+
+#include "base/result.h"
+#include "k8s/api/binding.h"
+#include "k8s/api/pod.h"
+#include "k8s/client/client.h"
+
+namespace partage::scheduler {
+
+/// The calls the scheduler makes to a cluster: the API server's, or the simulator's. Blocking; thread-safe.
+class ClusterApi {
+ public:
+  virtual ~ClusterApi() = default;
+
+  /// One POST …/binding. kConflict (409), kNotFound (404), kInvalid (other 4xx), kUnavailable (certainly not executed: throttled, never sent),
+  /// kUnknown (may have been executed: lost reply, time-out, 5xx).
+  virtual Result<> WriteBinding(const k8s::Binding& binding) = 0;
+
+  /// The live pod. kNotFound when gone.
+  virtual Result<k8s::Pod> GetPod(const std::string& ns, const std::string& name) = 0;
+
+  /// Sets one annotation of a node (merge patch): kube-scheduler then retries the pods an extender refused.
+  virtual Result<> AnnotateNode(const std::string& node, const std::string& key, const std::string& value) = 0;
+};
+
+/// ClusterApi over the real API server. `client` must outlive it.
+std::unique_ptr<ClusterApi> MakeKubeClusterApi(k8s::Client& client);
+
+}  // namespace partage::scheduler

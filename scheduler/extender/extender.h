@@ -1,0 +1,35 @@
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+
+#include <memory>
+#include <string>
+
+#include "http/server.h"
+#include "metrics/registry.h"
+#include "scheduler/engine/engine.h"
+#include "scheduler/extender/binder.h"
+#include "vendors/vendor.h"
+
+namespace partage::scheduler {
+
+/// kube-scheduler's extender protocol (k8s.io/kube-scheduler/extender/v1, no JSON tags: `Pod`, `NodeNames`, …) over the engine: POST /filter, /prioritize, /bind.
+/// A malformed body gets a 400 that says where; everything about the pod itself is answered in the protocol's own fields with status 200.
+/// Thread-safe. Everything passed in must outlive it.
+class Extender {
+ public:
+  Extender(Engine& engine, Binder& binder, const vendors::Catalog& vendors, metrics::Registry& registry);
+  ~Extender();
+
+  /// Adds the three routes, each under `prefix` ("" or "/scheduler"). While `ready` is false /filter and /bind answer with an error that says why.
+  void AddRoutes(http::Server& server, const std::string& prefix, std::function<bool()> ready);
+
+ private:
+  class Impl;
+  std::unique_ptr<Impl> impl_;
+};
+
+/// `GET /debug/state`: nodes, devices with capacity and use, pods with their shares, reservations, waiting pods. `query` may narrow it: `node=NAME`,
+/// `pods=false`. Nodes and pods are in name order, so that two states can be compared as text. Format: docs/http-api.md.
+std::string StateJson(Engine& engine, std::string_view query);
+
+}  // namespace partage::scheduler

@@ -33,7 +33,7 @@ struct NodeView {
 /// One device as policies see it: `used` includes what other containers of the same pod were just given.
 struct DeviceView {
   const device::Device* device = nullptr;
-  std::int32_t position = 0;   ///< in NodeInventory::devices, the index of Device::links
+  std::int32_t position = 0;  ///< in NodeInventory::devices, the index of Device::links
   Amount used;
   Amount total;
 };
@@ -65,13 +65,23 @@ class Policy {
 /// Arguments from the configuration: name → text.
 using PolicyArgs = std::map<std::string, std::string, std::less<>>;
 
+/// For policies without arguments: kInvalid names the first one given.
+Result<> RejectArguments(const PolicyArgs& args);
+
+/// PolicySpec::make of a policy without arguments.
+template <class P>
+Result<std::unique_ptr<Policy>> MakeWithoutArguments(const PolicyArgs& args) {
+  if (auto none = RejectArguments(args); !none) return Fail(none.error());
+  return std::make_unique<P>();
+}
+
 /// What a policy says of itself.
 struct PolicySpec {
   std::string_view name;
-  std::string_view summary;        ///< one line for --list-policies and the docs
-  bool for_nodes = false;          ///< may be used as node policy
-  bool for_devices = false;        ///< may be used as device policy
-  Result<std::unique_ptr<Policy>> (*make)(const PolicyArgs& args) = nullptr;   ///< kInvalid names an unknown argument
+  std::string_view summary;                                                   ///< one line for --list-policies and the docs
+  bool for_nodes = false;                                                     ///< may be used as node policy
+  bool for_devices = false;                                                   ///< may be used as device policy
+  Result<std::unique_ptr<Policy>> (*make)(const PolicyArgs& args) = nullptr;  ///< kInvalid names an unknown argument
 };
 
 /// All policies linked into the program, by name. Filled before main by PARTAGE_REGISTER_POLICY, read-only after; two of one name abort at start.
@@ -83,11 +93,10 @@ class PolicyRegistry {
   static bool Register(const PolicySpec& spec);
 };
 
-#define PARTAGE_REGISTER_POLICY(spec) \
-  [[maybe_unused]] const bool kRegistered_##spec = ::partage::scheduler::PolicyRegistry::Register(spec)
+#define PARTAGE_REGISTER_POLICY(spec) [[maybe_unused]] const bool kRegistered_##spec = ::partage::scheduler::PolicyRegistry::Register(spec)
 
-/// Share of capacity in use with the demand added, each of slots, cores and memory times its weight, summed. 0 where there is no capacity. The score HAMi documents:
-/// Σ weight × (used + demand) ÷ total.
+/// How full something is with the demand added, the score HAMi documents: Σ over slots, cores and memory of weight × (used + demand) ÷ total.
+/// A part without capacity counts 0.
 Score Fullness(const Amount& used, const Amount& total, const Amount& demand, const device::ScoringWeights& weights);
 
 }  // namespace partage::scheduler

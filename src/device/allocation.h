@@ -23,8 +23,8 @@ struct ContainerAllocation {
   std::string name;
   ContainerKind kind = ContainerKind::kApp;
   std::int32_t priority = -1;
-  std::string vendor;           ///< of all its shares; empty when there are none
-  std::vector<Share> shares;    ///< empty for a container without devices
+  std::string vendor;         ///< of all its shares; empty when there are none
+  std::vector<Share> shares;  ///< empty for a container without devices
   bool operator==(const ContainerAllocation&) const = default;
 };
 
@@ -38,8 +38,8 @@ struct Allocation {
 /// What a pod takes off one device while it lives.
 struct DeviceUsage {
   std::int32_t slots = 0;
-  std::int32_t mib = 0;
-  std::int32_t cores = 0;
+  std::int64_t mib = 0;
+  std::int64_t cores = 0;
   bool exclusive = false;
   bool operator==(const DeviceUsage&) const = default;
 };
@@ -60,7 +60,6 @@ class UsageAccumulator {
 
  private:
   DeviceUsage app_, sidecars_, init_peak_;
-  bool exclusive_ = false;
 };
 
 /// Usage of each device named in the allocation, sorted by UUID.

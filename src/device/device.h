@@ -19,17 +19,17 @@ enum class Mode : std::uint8_t {
 
 /// One physical device as its node publishes it: identity and capacity, not use.
 struct Device {
-  std::string vendor;       ///< vendor definition it belongs to, e.g. "nvidia" (charts/partage/vendors/*.yaml)
-  std::string uuid;         ///< opaque, unique in the node, e.g. "GPU-03f69c50-207a-2038-9b45-23cac89cb67d"
-  std::string model;        ///< e.g. "NVIDIA A100-SXM4-80GB"
-  std::int32_t index = 0;   ///< card index on the node
-  std::int32_t numa = 0;    ///< NUMA node; 0 when unknown
-  std::int32_t slots = 0;   ///< how many shares it may be cut into
-  std::int32_t mib = 0;     ///< memory that may be given to tenants, MiB (what a tenant can never have is already off)
-  std::int32_t cores = 0;   ///< compute, percent; 100 is one card, more when compute is over-committed
+  std::string vendor;      ///< vendor definition it belongs to, e.g. "nvidia" (charts/partage/vendors/*.yaml)
+  std::string uuid;        ///< opaque, unique in the node, e.g. "GPU-03f69c50-207a-2038-9b45-23cac89cb67d"
+  std::string model;       ///< e.g. "NVIDIA A100-SXM4-80GB"
+  std::int32_t index = 0;  ///< card index on the node
+  std::int32_t numa = 0;   ///< NUMA node; 0 when unknown
+  std::int32_t slots = 0;  ///< how many shares it may be cut into
+  std::int32_t mib = 0;    ///< memory that may be given to tenants, MiB (what a tenant can never have is already off)
+  std::int32_t cores = 0;  ///< compute, percent; 100 is one card, more when compute is over-committed
   Mode mode = Mode::kShared;
   bool healthy = true;
-  bool cordoned = false;    ///< an administrator allows no new shares
+  bool cordoned = false;  ///< an administrator allows no new shares
 
   /// Link score to each device of the node by position in NodeInventory::devices (0 for itself and where unknown); empty
   /// when the node publishes none. Scale: 10 (system) to 60 (same board), plus 100 per NVLink.

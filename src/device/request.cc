@@ -1,3 +1,13 @@
 // SPDX-License-Identifier: Apache-2.0
 
 #include "device/request.h"
+
+#include <algorithm>
+
+namespace partage::device {
+
+bool PodRequest::wants_devices() const {
+  return std::any_of(containers.begin(), containers.end(), [](const ContainerRequest& c) { return !c.devices.empty(); });
+}
+
+}  // namespace partage::device

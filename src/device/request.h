@@ -21,10 +21,10 @@ enum class ContainerKind : std::uint8_t {
 /// "n devices of this vendor, each with so much": one container's request to one vendor.
 struct DeviceRequest {
   std::string vendor;
-  std::int32_t count = 1;       ///< distinct devices, ≥ 1
-  std::int32_t mib = 0;         ///< memory on each, MiB; 0: use `percent`
-  std::int32_t percent = 100;   ///< of each card's own memory, 1..100; only when mib is 0
-  std::int32_t cores = 0;       ///< percent of each card's compute, 0..100. 100 is exclusive: the card must be unused and stays so
+  std::int32_t count = 1;      ///< distinct devices, ≥ 1
+  std::int32_t mib = 0;        ///< memory on each, MiB; 0: use `percent`
+  std::int32_t percent = 100;  ///< of each card's own memory, 1..100; only when mib is 0
+  std::int32_t cores = 0;      ///< percent of each card's compute, 0..100. 100 is exclusive: the card must be unused and stays so
 
   /// MiB this request takes on a device of `total` MiB: `mib`, or total × percent ÷ 100 rounded down.
   std::int32_t MibOn(std::int32_t total) const {
@@ -37,17 +37,17 @@ struct DeviceRequest {
 struct ContainerRequest {
   std::string name;
   ContainerKind kind = ContainerKind::kApp;
-  std::int32_t priority = -1;             ///< `nvidia.com/priority` (0 high, 1 low); -1: not given
-  std::vector<DeviceRequest> devices;     ///< empty: the container wants none. At most one entry a vendor
+  std::int32_t priority = -1;          ///< `nvidia.com/priority` (0 high, 1 low); -1: not given
+  std::vector<DeviceRequest> devices;  ///< empty: the container wants none. At most one entry a vendor
   bool operator==(const ContainerRequest&) const = default;
 };
 
 /// Which devices a pod accepts; empty lists accept all.
 struct DeviceConstraints {
-  std::vector<std::string> use_uuids, nouse_uuids;      ///< exact
-  std::vector<std::string> use_models, nouse_models;    ///< case-insensitive part of the model, as HAMi documents it
-  std::vector<Mode> modes;                              ///< accepted modes; empty: any that can be placed
-  bool numa_bind = false;                               ///< all devices of one container on one NUMA node
+  std::vector<std::string> use_uuids, nouse_uuids;    ///< exact
+  std::vector<std::string> use_models, nouse_models;  ///< case-insensitive part of the model, as HAMi documents it
+  std::vector<Mode> modes;                            ///< accepted modes; empty: any that can be placed
+  bool numa_bind = false;                             ///< all devices of one container on one NUMA node
   bool operator==(const DeviceConstraints&) const = default;
 };
 

@@ -1,0 +1,99 @@
+# SPDX-License-Identifier: Apache-2.0
+"""A small Kubernetes API client: JSON over a pool of kept-alive TLS connections. Thread-safe."""
+
+import concurrent.futures
+import http.client
+import json
+import queue
+import ssl
+from collections.abc import Iterable
+from typing import Any
+
+Object = dict[str, Any]
+PODS = "/api/v1/namespaces/default/pods"
+NODES = "/api/v1/nodes"
+MERGE_PATCH = "application/merge-patch+json"
+
+
+class ApiError(Exception):
+    def __init__(self, status: int, what: str, body: str) -> None:
+        super().__init__(f"{what}: {status} {body[:500]}")
+        self.status = status
+        self.body = body
+
+
+class Api:
+    def __init__(self, port: int, ca_file: str, token: str) -> None:
+        self._port = port
+        self._tls = ssl.create_default_context(cafile=ca_file)
+        self._headers = {"Authorization": f"Bearer {token}", "Accept": "application/json"}
+        self._idle: queue.LifoQueue[http.client.HTTPSConnection] = queue.LifoQueue()
+        self._workers = concurrent.futures.ThreadPoolExecutor(max_workers=16)
+
+    def text(self, method: str, path: str, body: Object | None = None, content_type: str = "application/json") -> str:
+        """The reply's body. ApiError unless the status is 2xx."""
+        try:
+            connection = self._idle.get_nowait()
+        except queue.Empty:
+            connection = http.client.HTTPSConnection("127.0.0.1", self._port, context=self._tls, timeout=60)
+        payload = None if body is None else json.dumps(body).encode()
+        connection.request(method, path, payload, self._headers | {"Content-Type": content_type})
+        reply = connection.getresponse()
+        answer = reply.read().decode()
+        self._idle.put(connection)
+        if reply.status >= 300:
+            raise ApiError(reply.status, f"{method} {path}", answer)
+        return answer
+
+    def call(self, method: str, path: str, body: Object | None = None, content_type: str = "application/json") -> Object:
+        return json.loads(self.text(method, path, body, content_type))
+
+    def close(self) -> None:
+        self._workers.shutdown()
+        while not self._idle.empty():
+            self._idle.get_nowait().close()
+
+    # --- What scenarios do ---
+
+    def create_all(self, path: str, objects: Iterable[Object]) -> list[Object]:
+        """Creates them concurrently; the answers in the same order."""
+        return list(self._workers.map(lambda body: self.call("POST", path, body), objects))
+
+    def create_nodes(self, *nodes: Object) -> None:
+        self.create_all(NODES, nodes)
+
+    def create_pods(self, *pods: Object) -> list[Object]:
+        return self.create_all(PODS, pods)
+
+    def pod(self, name: str) -> Object:
+        return self.call("GET", f"{PODS}/{name}")
+
+    def node(self, name: str) -> Object:
+        return self.call("GET", f"{NODES}/{name}")
+
+    def pods(self, selector: str = "") -> list[Object]:
+        """All of namespace default; `selector` is a field selector, e.g. "spec.nodeName=n1"."""
+        return self.call("GET", PODS + (f"?fieldSelector={selector}" if selector else ""))["items"]
+
+    def nodes(self) -> list[Object]:
+        return self.call("GET", NODES)["items"]
+
+    def annotate(self, path: str, changes: dict[str, str | None]) -> None:
+        """Merge-patches annotations; None removes."""
+        self.call("PATCH", path, {"metadata": {"annotations": changes}}, MERGE_PATCH)
+
+    def delete_pods(self, *names: str) -> None:
+        """At once: no kubelet is there to end them gracefully."""
+        list(self._workers.map(lambda name: self.call("DELETE", f"{PODS}/{name}?gracePeriodSeconds=0"), names))
+
+    def finish_pod(self, name: str, phase: str = "Succeeded") -> None:
+        self.call("PATCH", f"{PODS}/{name}/status", {"status": {"phase": phase}}, MERGE_PATCH)
+
+    def delete_everything(self) -> None:
+        self.call("DELETE", PODS, {"apiVersion": "v1", "kind": "DeleteOptions", "gracePeriodSeconds": 0})
+        self.call("DELETE", NODES, {"apiVersion": "v1", "kind": "DeleteOptions"})
+
+    def events(self, pod: str, reason: str = "FailedScheduling") -> list[str]:
+        """Messages of the pod's events with that reason, oldest first."""
+        selector = f"involvedObject.kind=Pod,involvedObject.name={pod},reason={reason}"
+        return [event["message"] for event in self.call("GET", f"/api/v1/namespaces/default/events?fieldSelector={selector}")["items"]]

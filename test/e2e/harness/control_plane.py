@@ -1,0 +1,236 @@
+# SPDX-License-Identifier: Apache-2.0
+"""etcd, kube-apiserver, kube-scheduler and partage-scheduler as child processes on loopback."""
+
+import json
+import os
+import shutil
+import ssl
+import subprocess
+import urllib.error
+import urllib.request
+from dataclasses import dataclass
+from pathlib import Path
+
+from .api import Api, ApiError, Object
+from .pki import Pki
+from .process import Process, free_port
+
+HERE = Path(__file__).resolve().parent
+ROOT = HERE.parents[2]
+MANAGED_RESOURCES = ["nvidia.com/gpu", "nvidia.com/gpumem", "nvidia.com/gpumem-percentage", "nvidia.com/gpucores", "nvidia.com/priority"]
+
+# All that partage-scheduler may do: what it is refused beyond this, it must not need.
+PARTAGE_RULES: list[Object] = [
+    {"apiGroups": [""], "resources": ["pods"], "verbs": ["get", "list", "watch"]},
+    {"apiGroups": [""], "resources": ["nodes"], "verbs": ["get", "list", "watch", "patch"]},
+    {"apiGroups": [""], "resources": ["pods/binding"], "verbs": ["create"]},
+]
+
+
+def http_get(url: str, timeout: float = 10) -> str:
+    """The body, whatever the status says; "" when nobody answers."""
+    unverified = ssl._create_unverified_context() if url.startswith("https") else None
+    try:
+        with urllib.request.urlopen(url, timeout=timeout, context=unverified) as reply:
+            return reply.read().decode()
+    except urllib.error.HTTPError as error:
+        return error.read().decode()
+    except OSError:
+        return ""
+
+
+def http_ok(url: str) -> bool:
+    unverified = ssl._create_unverified_context() if url.startswith("https") else None
+    try:
+        with urllib.request.urlopen(url, timeout=2, context=unverified) as reply:
+            return reply.status == 200
+    except OSError:
+        return False
+
+
+def control_plane_programs() -> Path:
+    script = ROOT / "test/e2e/control-plane/build.sh"
+    return Path(subprocess.run([str(script), "--path"], check=True, capture_output=True, text=True).stdout.strip())
+
+
+def program(name: str, variable: str) -> str:
+    """The program the environment variable names, else the newest one built here, else the one in PATH."""
+    built = sorted(ROOT.glob(f"build/*/bin/{name}"), key=lambda path: path.stat().st_mtime)
+    found = os.environ.get(variable) or (str(built[-1]) if built else shutil.which(name))
+    assert found and os.access(found, os.X_OK), f"no {name} at {found!r}: run ./run e2e, or name one with {variable}"
+    return found
+
+
+@dataclass
+class Extender:
+    """The extender stanza of kube-scheduler's configuration."""
+
+    url: str
+    node_cache_capable: bool = True
+
+    def stanza(self) -> Object:
+        return {
+            "urlPrefix": self.url,
+            "filterVerb": "filter",
+            "prioritizeVerb": "prioritize",
+            "bindVerb": "bind",
+            "weight": 1,
+            "nodeCacheCapable": self.node_cache_capable,
+            "httpTimeout": "10s",
+            "managedResources": [{"name": name, "ignoredByScheduler": True} for name in MANAGED_RESOURCES],
+        }
+
+
+class Partage(Process):
+    """partage-scheduler. A later start listens on the same ports."""
+
+    def __init__(self, folder: Path, kubeconfig: Path, arguments: list[str]) -> None:
+        listen, metrics = f"127.0.0.1:{free_port()}", f"127.0.0.1:{free_port()}"
+        self.url, self.metrics_url = f"http://{listen}", f"http://{metrics}"
+        command = [program("partage-scheduler", "PARTAGE_SCHEDULER"), "--kubeconfig", str(kubeconfig), "--listen", listen, "--metrics-listen", metrics]
+        super().__init__("partage-scheduler", command + arguments, folder / "partage-scheduler.log")
+
+    def start(self) -> None:
+        """Returns at once; see wait."""
+        super().start()
+
+    def wait(self) -> None:
+        self.wait_ready(lambda: http_ok(f"{self.metrics_url}/readyz"))
+
+    def metrics(self) -> dict[str, float]:
+        """Every sample now: 'name{label="value"}' → value."""
+        lines = [line for line in http_get(f"{self.metrics_url}/metrics").splitlines() if line and not line.startswith("#")]
+        return {name: float(value) for name, _, value in (line.rpartition(" ") for line in lines)}
+
+    def metric(self, name: str, **labels: str) -> float:
+        """Sum over the samples of that name which carry these labels."""
+        wanted = [f'{key}="{value}"' for key, value in labels.items()]
+        samples = self.metrics().items()
+        return sum(value for sample, value in samples if sample.partition("{")[0] == name and all(label in sample for label in wanted))
+
+    def state(self, query: str = "") -> Object:
+        return json.loads(http_get(f"{self.metrics_url}/debug/state{query}"))
+
+
+class ControlPlane:
+    """A cluster without controllers and kubelets in `folder`. Start order: start(), then any number of partage and kube-scheduler processes."""
+
+    def __init__(self, folder: Path, audit: bool = False) -> None:
+        self.folder = folder
+        self.audit_log = folder / "audit.log" if audit else None
+        self._programs = control_plane_programs()
+        self._port = free_port()
+        self._pki = Pki(folder / "pki")
+        self._processes: list[Process] = []
+        self.api = Api(self._port, self._pki.path("ca.crt"), "admin-token")
+
+    def start(self) -> None:
+        etcd_url = f"http://127.0.0.1:{free_port()}"
+        self._launch("etcd", self._etcd_flags(etcd_url))
+        apiserver = self._launch("kube-apiserver", self._apiserver_flags(etcd_url))
+        apiserver.wait_ready(self._apiserver_ready, timeout=60)
+        self._grant("partage-scheduler", PARTAGE_RULES)
+
+    def stop(self) -> None:
+        for process in reversed(self._processes):
+            process.kill()
+        self.api.close()
+
+    def logs(self) -> list[Path]:
+        return sorted(self.folder.glob("*.log"))
+
+    # --- Schedulers ---
+
+    def start_partage(self, *arguments: str) -> Partage:
+        self._pki.issue("partage", "/CN=partage-scheduler/O=partage")
+        partage = Partage(self.folder, self.kubeconfig("partage", certificate="partage"), list(arguments))
+        self._processes.append(partage)
+        partage.start()
+        partage.wait()
+        return partage
+
+    def start_kube_scheduler(self, extender: Extender | None, name: str = "default-scheduler") -> Process:
+        """Another scheduler for the pods whose spec.schedulerName is `name`; without an extender it is kube-scheduler alone."""
+        port = free_port()
+        config = self.folder / f"{name}.config.json"
+        config.write_text(json.dumps(self._scheduler_config(name, extender), indent=1))
+        flags = [f"--config={config}", f"--secure-port={port}", "--bind-address=127.0.0.1", f"--cert-dir={self.folder}/{name}-certificates"]
+        flags += ["--authorization-always-allow-paths=/healthz,/readyz,/livez,/metrics"]
+        scheduler = self._launch("kube-scheduler", flags, log_name=name)
+        scheduler.wait_ready(lambda: http_ok(f"https://127.0.0.1:{port}/readyz"), timeout=60)
+        return scheduler
+
+    def kubeconfig(self, name: str, token: str = "", certificate: str = "") -> Path:
+        user = f"token: {token}" if token else f"client-certificate: {self._pki.path(certificate)}.crt\n    client-key: {self._pki.path(certificate)}.key"
+        path = self.folder / f"{name}.kubeconfig"
+        path.write_text(
+            "apiVersion: v1\nkind: Config\ncurrent-context: test\n"
+            f"clusters:\n- name: test\n  cluster:\n    server: https://127.0.0.1:{self._port}\n    certificate-authority: {self._pki.path('ca.crt')}\n"
+            f"users:\n- name: {name}\n  user:\n    {user}\n"
+            f"contexts:\n- name: test\n  context:\n    cluster: test\n    user: {name}\n"
+        )
+        return path
+
+    # --- Parts ---
+
+    def _launch(self, name: str, flags: list[str], log_name: str = "") -> Process:
+        process = Process(name, [str(self._programs / name), *flags], self.folder / f"{log_name or name}.log")
+        self._processes.append(process)
+        process.start()
+        return process
+
+    def _etcd_flags(self, url: str) -> list[str]:
+        peer = f"http://127.0.0.1:{free_port()}"
+        return [
+            f"--data-dir={self.folder}/etcd", "--unsafe-no-fsync", "--log-level=warn", f"--listen-client-urls={url}", f"--advertise-client-urls={url}",
+            f"--listen-peer-urls={peer}", f"--initial-advertise-peer-urls={peer}", f"--initial-cluster=default={peer}",
+        ]  # fmt: skip
+
+    def _apiserver_flags(self, etcd_url: str) -> list[str]:
+        pki = self._pki
+        tokens = self.folder / "tokens.csv"
+        tokens.write_text('admin-token,admin,admin,"system:masters"\nkube-scheduler-token,system:kube-scheduler,kube-scheduler\n')
+        return [
+            f"--etcd-servers={etcd_url}", "--bind-address=127.0.0.1", f"--secure-port={self._port}", "--advertise-address=127.0.0.1",
+            f"--tls-cert-file={pki.path('server.crt')}", f"--tls-private-key-file={pki.path('server.key')}", f"--client-ca-file={pki.path('ca.crt')}",
+            "--service-account-issuer=https://kubernetes.default.svc", f"--service-account-key-file={pki.path('sa.pub')}",
+            f"--service-account-signing-key-file={pki.path('sa.key')}", "--service-cluster-ip-range=10.0.0.0/24", "--endpoint-reconciler-type=none",
+            f"--token-auth-file={tokens}", "--authorization-mode=RBAC",
+            # No controller gives pods their service account, none takes the not-ready taint off nodes.
+            "--disable-admission-plugins=ServiceAccount,TaintNodesByCondition",
+            *self._audit_flags(),
+        ]  # fmt: skip
+
+    def _audit_flags(self) -> list[str]:
+        if self.audit_log is None:
+            return []
+        policy = self.folder / "audit-policy.json"
+        rules = [{"level": "Metadata", "users": ["partage-scheduler", "system:kube-scheduler"]}, {"level": "None"}]
+        policy.write_text(json.dumps({"apiVersion": "audit.k8s.io/v1", "kind": "Policy", "omitStages": ["RequestReceived"], "rules": rules}))
+        return [f"--audit-policy-file={policy}", f"--audit-log-path={self.audit_log}"]
+
+    def _apiserver_ready(self) -> bool:
+        try:
+            return self.api.text("GET", "/readyz") == "ok" and bool(self.api.call("GET", "/api/v1/namespaces/default"))
+        except (OSError, ApiError):
+            return False
+
+    def _grant(self, user: str, rules: list[Object]) -> None:
+        group = "rbac.authorization.k8s.io"
+        meta = {"apiVersion": f"{group}/v1", "metadata": {"name": user}}
+        self.api.call("POST", f"/apis/{group}/v1/clusterroles", meta | {"kind": "ClusterRole", "rules": rules})
+        binding = {"roleRef": {"apiGroup": group, "kind": "ClusterRole", "name": user}, "subjects": [{"apiGroup": group, "kind": "User", "name": user}]}
+        self.api.call("POST", f"/apis/{group}/v1/clusterrolebindings", meta | {"kind": "ClusterRoleBinding"} | binding)
+
+    def _scheduler_config(self, name: str, extender: Extender | None) -> Object:
+        return {
+            "apiVersion": "kubescheduler.config.k8s.io/v1",
+            "kind": "KubeSchedulerConfiguration",
+            "leaderElection": {"leaderElect": False},
+            "clientConnection": {"kubeconfig": str(self.kubeconfig(name, token="kube-scheduler-token")), "qps": 10000, "burst": 10000},
+            "percentageOfNodesToScore": 100,
+            "podInitialBackoffSeconds": 1,
+            "podMaxBackoffSeconds": 1,
+            "profiles": [{"schedulerName": name}],
+            "extenders": [extender.stanza()] if extender else [],
+        }

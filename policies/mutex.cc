@@ -13,6 +13,7 @@ class OnlyUnused final : public Policy {
 constexpr PolicySpec kMutex{.name = "mutex",
                             .summary = "only devices that no other container uses",
                             .for_devices = true,
+                            .restricts = true,
                             .make = &MakeWithoutArguments<OnlyUnused>};
 PARTAGE_REGISTER_POLICY(kMutex);
 

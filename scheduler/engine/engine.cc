@@ -1,3 +1,300 @@
 // SPDX-License-Identifier: Apache-2.0
-
 #include "scheduler/engine/engine.h"
+
+#include <algorithm>
+#include <charconv>
+#include <cmath>
+#include <map>
+
+#include "scheduler/engine/placement.h"
+#include "scheduler/engine/pod_memory.h"
+#include "scheduler/engine/policy_set.h"
+
+namespace partage::scheduler {
+namespace {
+
+using Request = PodMemory::Request;
+
+// A node that another pod takes between our look and our nomination costs another look; so often in a row never happens with one kube-scheduler.
+constexpr int kNominationTries = 8;
+constexpr auto kNearestKept = std::chrono::seconds(60);
+constexpr std::size_t kRequestsRetried = 64;
+
+struct Ranked {
+  std::uint32_t candidate = 0;  // place among the candidates
+  NodeId id = kNoNode;
+  Score score = 0;
+};
+
+Cluster::Placer PlacerOf(const Ask& ask) {
+  return [&ask](const Block& block, std::uint32_t row) -> Result<device::Allocation> {
+    if (auto allocation = PlaceOnNode(block, row, ask)) return std::move(*allocation);
+    const auto& info = (*block.infos)[row];
+    return Fail(Code::kConflict, "no longer fits: {}", NearestText(ExplainNode(block, row, ask), info ? info->name : ""));
+  };
+}
+
+double Seconds(Clock::Mono from, Clock::Mono to) { return std::chrono::duration<double>(to - from).count(); }
+
+// The fitting nodes seen so far, best k kept.
+class Best {
+ public:
+  Best(const NodeIndex& index, std::size_t k) : index_(index), k_(k) {}
+
+  /// Whether a node of this score and name would be kept: asked before the costly part of the fit.
+  bool Wants(Score score, NodeId id) const { return ranked_.size() < k_ || Better({0, id, score}, ranked_.front()); }
+  void Add(const Ranked& node) {
+    const auto worse_last = [this](const Ranked& a, const Ranked& b) { return Better(a, b); };
+    if (ranked_.size() == k_) {
+      std::pop_heap(ranked_.begin(), ranked_.end(), worse_last);
+      ranked_.pop_back();
+    }
+    ranked_.push_back(node);
+    std::push_heap(ranked_.begin(), ranked_.end(), worse_last);
+  }
+  std::vector<Ranked> Sorted() && {
+    std::sort(ranked_.begin(), ranked_.end(), [this](const Ranked& a, const Ranked& b) { return Better(a, b); });
+    return std::move(ranked_);
+  }
+
+ private:
+  bool Better(const Ranked& a, const Ranked& b) const {
+    return a.score != b.score ? a.score > b.score : index_.Rank(a.id) < index_.Rank(b.id);
+  }
+
+  const NodeIndex& index_;
+  std::size_t k_;
+  std::vector<Ranked> ranked_;  // heap, worst in front
+};
+
+}  // namespace
+
+Result<Shortlist> Shortlist::Parse(std::string_view text) {
+  if (text == "auto") return Shortlist{};
+  std::size_t k = 0;
+  const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), k);
+  if (error != std::errc() || end != text.data() + text.size() || k == 0) {
+    return Fail(Code::kInvalid, "shortlist \"{}\" is neither \"auto\" nor a number of at least 1", text);
+  }
+  return Shortlist{.automatic = false, .k = k};
+}
+
+class Engine::Impl {
+ public:
+  Impl(Cluster& cluster, const Clock& clock, EngineOptions options, Probe& probe, PolicySet policies)
+      : cluster_(cluster), clock_(clock), options_(std::move(options)), probe_(probe), policies_(std::move(policies)) {}
+
+  FilterOutcome Filter(const PodInput& pod, std::span<const std::string_view> candidates);
+  std::vector<int> Prioritize(const PodInput& pod, std::span<const std::string_view> candidates);
+  Result<Reservation> Reserve(const PodRef& pod, std::string_view node, Request request);
+  std::optional<std::string> NodeWorthRetrying(const std::vector<std::string>& freed) const;
+  std::string Explain(const device::PodRequest& request, std::string_view node) const;
+
+  PodMemory& memory() { return memory_; }
+  const EngineOptions& options() const { return options_; }
+  Cluster& cluster() { return cluster_; }
+
+ private:
+  using Candidates = std::span<const std::string_view>;
+
+  FilterOutcome RefuseAll(Candidates candidates, std::string text, bool unresolvable) const;
+  FilterOutcome Refuse(const PodInput& pod, const Ask& ask, const Snapshot& snapshot, Candidates candidates);
+  std::vector<NodeId> Resolve(const Snapshot& snapshot, Candidates candidates) const;
+  std::vector<Ranked> Scan(const Ask& ask, const Snapshot& snapshot, const std::vector<NodeId>& ids, std::size_t k) const;
+  std::size_t ListLength(const PodInput& pod) const;
+
+  Cluster& cluster_;
+  const Clock& clock_;
+  const EngineOptions options_;
+  Probe& probe_;
+  const PolicySet policies_;
+  PodMemory memory_;
+};
+
+std::size_t Engine::Impl::ListLength(const PodInput& pod) const {
+  return options_.shortlist.automatic && !pod.has_soft_preferences ? 1 : options_.shortlist.k;
+}
+
+std::vector<NodeId> Engine::Impl::Resolve(const Snapshot& snapshot, Candidates candidates) const {
+  std::vector<NodeId> ids(candidates.size());
+  for (std::size_t c = 0; c < candidates.size(); ++c) ids[c] = snapshot.index->Find(candidates[c]);
+  return ids;
+}
+
+// The hot loop: per node one rank and, while the node would make the list, one fit.
+std::vector<Ranked> Engine::Impl::Scan(const Ask& ask, const Snapshot& snapshot, const std::vector<NodeId>& ids, std::size_t k) const {
+  const Policy& policy = *ask.policies().node;
+  const auto& weights = ask.request().weights;
+  Best best(*snapshot.index, k);
+  for (std::uint32_t c = 0; c < ids.size(); ++c) {
+    if (ids[c] == kNoNode) continue;
+    const Block& block = snapshot.block(ids[c]);
+    const NodeRow& row = block.rows[ids[c] % kBlockNodes];
+    if (!row.open || row.open_devices == 0) continue;
+    const Score score = policy.RankNode({row.used, row.total}, ask.DemandOn(row), weights);
+    if (!best.Wants(score, ids[c]) || !ask.MayFit(block, row)) continue;
+    if (!ask.simple() && !PlaceOnNode(block, ids[c] % kBlockNodes, ask)) continue;
+    best.Add({c, ids[c], score});
+  }
+  return std::move(best).Sorted();
+}
+
+FilterOutcome Engine::Impl::RefuseAll(Candidates candidates, std::string text, bool unresolvable) const {
+  FilterOutcome outcome;
+  outcome.texts.push_back(std::move(text));
+  for (const auto& name : candidates) outcome.refusals.push_back({name, 0, unresolvable});
+  return outcome;
+}
+
+FilterOutcome Engine::Impl::Filter(const PodInput& pod, Candidates candidates) {
+  const auto began = clock_.Now();
+  const auto done = [&](std::string_view outcome) { probe_.OnFilter(outcome, Seconds(began, clock_.Now())); };
+  if (!pod.request) {
+    done("invalid");
+    return RefuseAll(candidates, fmt::format("pod {}: {}", pod.pod.FullName(), pod.request.error().message), true);
+  }
+  if (const auto flying = cluster_.InFlight(pod.pod)) {
+    done("in_flight");
+    return RefuseAll(candidates, fmt::format("an earlier bind of this pod to {} has not been answered yet", flying->node), false);
+  }
+  cluster_.DropNominal(pod.pod);
+  for (int attempt = 0; attempt < kNominationTries; ++attempt) {
+    const auto snapshot = cluster_.snapshot();
+    const Ask ask(**pod.request, policies_.For(**pod.request), *snapshot->kinds);
+    const auto ranked = Scan(ask, *snapshot, Resolve(*snapshot, candidates), ListLength(pod));
+    if (ranked.empty()) {
+      auto outcome = Refuse(pod, ask, *snapshot, candidates);
+      done("refused");
+      return outcome;
+    }
+    if (!cluster_.Nominate(pod.pod, candidates[ranked.front().candidate], options_.nominal_ttl, PlacerOf(ask))) {
+      probe_.OnNominationRace();
+      continue;
+    }
+    memory_.RememberFit(pod.pod, *pod.request);
+    FilterOutcome outcome;
+    for (const Ranked& node : ranked) {
+      outcome.fitting.push_back(node.id);
+      outcome.fitting_names.push_back(candidates[node.candidate]);
+    }
+    done("fit");
+    return outcome;
+  }
+  done("refused");
+  return RefuseAll(candidates, "the nodes that fit are being taken by other pods; try again", false);
+}
+
+// Texts by reason and need, so that equal ones are counted together; only the nearest node speaks for itself, and goes on speaking while its reason stays, so that the
+// message does not change with every share given elsewhere.
+FilterOutcome Engine::Impl::Refuse(const PodInput& pod, const Ask& ask, const Snapshot& snapshot, Candidates candidates) {
+  FilterOutcome outcome;
+  std::map<std::string, std::uint32_t> groups;
+  std::map<Reason, std::size_t> counts;
+  const auto now = clock_.Now();
+  const auto kept = memory_.NearestOf(pod.pod);
+  std::size_t nearest = candidates.size();
+  std::size_t kept_at = candidates.size();
+  Shortfall nearest_short;
+  const auto ids = Resolve(snapshot, candidates);
+  for (std::size_t c = 0; c < candidates.size(); ++c) {
+    const Shortfall shortfall = ids[c] == kNoNode ? Shortfall{} : ExplainNode(snapshot.block(ids[c]), ids[c] % kBlockNodes, ask);
+    ++counts[shortfall.reason];
+    const auto [group, fresh] = groups.try_emplace(GroupText(shortfall), static_cast<std::uint32_t>(outcome.texts.size()));
+    if (fresh) outcome.texts.push_back(group->first);
+    outcome.refusals.push_back({candidates[c], group->second, shortfall.unresolvable()});
+    if (kept && kept->node == candidates[c] && kept->group == group->first && now - kept->since < kNearestKept) kept_at = c;
+    const auto key = [&](const Shortfall& s, std::size_t at) {
+      return std::tuple(!s.unresolvable(), s.reason, -s.Distance(),
+                        -static_cast<double>(ids[at] == kNoNode ? ids.size() : snapshot.index->Rank(ids[at])));
+    };
+    if (nearest == candidates.size() || key(shortfall, c) > key(nearest_short, nearest)) {
+      nearest = c;
+      nearest_short = shortfall;
+    }
+  }
+  for (const auto& [reason, nodes] : counts) probe_.OnRefusal(HamiName(reason), nodes);
+  if (candidates.empty()) return outcome;
+  PodMemory::Nearest told = kept_at < candidates.size() ? *kept
+                                                        : PodMemory::Nearest{std::string(candidates[nearest]), GroupText(nearest_short),
+                                                                             NearestText(nearest_short, candidates[nearest]), now};
+  outcome.refusals[kept_at < candidates.size() ? kept_at : nearest].text = static_cast<std::uint32_t>(outcome.texts.size());
+  outcome.texts.push_back(told.text);
+  memory_.RememberRefused(pod.pod, *pod.request, std::move(told), now);
+  return outcome;
+}
+
+std::vector<int> Engine::Impl::Prioritize(const PodInput& pod, Candidates candidates) {
+  std::vector<int> points(candidates.size(), 0);
+  if (!pod.request || candidates.empty() || cluster_.InFlight(pod.pod)) return points;
+  cluster_.DropNominal(pod.pod);
+  const auto snapshot = cluster_.snapshot();
+  const Ask ask(**pod.request, policies_.For(**pod.request), *snapshot->kinds);
+  const auto ranked = Scan(ask, *snapshot, Resolve(*snapshot, candidates), candidates.size());
+  if (ranked.empty()) return points;
+  const Score top = ranked.front().score, low = ranked.back().score;
+  for (const Ranked& node : ranked) {
+    points[node.candidate] = top > low ? static_cast<int>(std::floor(10 * (node.score - low) / (top - low))) : 10;
+  }
+  for (const Ranked& node : ranked) {
+    if (cluster_.Nominate(pod.pod, candidates[node.candidate], options_.nominal_ttl, PlacerOf(ask))) break;
+    probe_.OnNominationRace();
+  }
+  return points;
+}
+
+Result<Reservation> Engine::Impl::Reserve(const PodRef& pod, std::string_view node, Request request) {
+  if (request == nullptr) request = memory_.RequestOf(pod);
+  if (request == nullptr) return Fail(Code::kNotFound, "pod {}: no request", pod.FullName());
+  const auto snapshot = cluster_.snapshot();
+  const Ask ask(*request, policies_.For(*request), *snapshot->kinds);
+  return cluster_.Reserve(pod, node, PlacerOf(ask));
+}
+
+std::optional<std::string> Engine::Impl::NodeWorthRetrying(const std::vector<std::string>& freed) const {
+  const auto snapshot = cluster_.snapshot();
+  for (const Request& request : memory_.WaitingRequests(kRequestsRetried)) {
+    const Ask ask(*request, policies_.For(*request), *snapshot->kinds);
+    for (const std::string& name : freed) {
+      const NodeId id = snapshot->index->Find(name);
+      if (id != kNoNode && PlaceOnNode(snapshot->block(id), id % kBlockNodes, ask)) return name;
+    }
+  }
+  return std::nullopt;
+}
+
+std::string Engine::Impl::Explain(const device::PodRequest& request, std::string_view node) const {
+  const auto snapshot = cluster_.snapshot();
+  const NodeId id = snapshot->index->Find(node);
+  if (id == kNoNode) return NearestText(Shortfall{}, node);
+  const Ask ask(request, policies_.For(request), *snapshot->kinds);
+  const Block& block = snapshot->block(id);
+  if (PlaceOnNode(block, id % kBlockNodes, ask)) return "fits";
+  return NearestText(ExplainNode(block, id % kBlockNodes, ask), node);
+}
+
+Result<std::unique_ptr<Engine>> Engine::Make(Cluster& cluster, const Clock& clock, EngineOptions options, Probe& probe) {
+  auto policies = PolicySet::Make(options.node_policy, options.device_policies);
+  if (!policies) return Fail(policies.error());
+  return std::unique_ptr<Engine>(new Engine(std::make_unique<Impl>(cluster, clock, std::move(options), probe, std::move(*policies))));
+}
+
+Engine::Engine(std::unique_ptr<Impl> impl) : impl_(std::move(impl)) {}
+Engine::~Engine() = default;
+FilterOutcome Engine::Filter(const PodInput& pod, std::span<const std::string_view> candidates) { return impl_->Filter(pod, candidates); }
+std::vector<int> Engine::Prioritize(const PodInput& pod, std::span<const std::string_view> candidates) {
+  return impl_->Prioritize(pod, candidates);
+}
+Result<Reservation> Engine::Reserve(const PodRef& pod, std::string_view node, std::shared_ptr<const device::PodRequest> request) {
+  return impl_->Reserve(pod, node, std::move(request));
+}
+void Engine::Forget(std::string_view uid) { impl_->memory().Forget(uid); }
+std::vector<Engine::Waiting> Engine::waiting() const { return impl_->memory().waiting(); }
+std::size_t Engine::waiting_count() const { return impl_->memory().waiting_count(); }
+std::optional<std::string> Engine::NodeWorthRetrying(const std::vector<std::string>& freed) const {
+  return impl_->NodeWorthRetrying(freed);
+}
+std::string Engine::Explain(const device::PodRequest& request, std::string_view node) const { return impl_->Explain(request, node); }
+const EngineOptions& Engine::options() const { return impl_->options(); }
+Cluster& Engine::cluster() { return impl_->cluster(); }
+
+}  // namespace partage::scheduler

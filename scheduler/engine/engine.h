@@ -22,24 +22,24 @@ namespace partage::scheduler {
 
 /// How many fitting nodes a filter answers with.
 struct Shortlist {
-  bool automatic = true;     ///< one node, or `k` when the pod states a soft preference
-  std::size_t k = 64;        ///< with automatic false: always this many
+  bool automatic = true;  ///< one node, or `k` when the pod states a soft preference
+  std::size_t k = 64;     ///< with automatic false: always this many
   /// "auto" or a number ≥ 1. kInvalid otherwise.
   static Result<Shortlist> Parse(std::string_view text);
 };
 
 struct EngineOptions {
-  std::string node_policy = "binpack";                       ///< default of pods that name none (HAMi's)
-  std::vector<std::string> device_policies = {"spread"};     ///< likewise
+  std::string node_policy = "binpack";                    ///< default of pods that name none (HAMi's)
+  std::vector<std::string> device_policies = {"spread"};  ///< likewise
   Shortlist shortlist;
   std::chrono::milliseconds nominal_ttl{15000};
 };
 
 /// One refused node: why, in words that stay the same while the facts do.
 struct Refusal {
-  std::string_view node;        ///< from the candidates
-  std::uint32_t text = 0;       ///< index into FilterOutcome::texts
-  bool unresolvable = false;    ///< no eviction on that node could help
+  std::string_view node;      ///< from the candidates
+  std::uint32_t text = 0;     ///< index into FilterOutcome::texts
+  bool unresolvable = false;  ///< no eviction on that node could help
 };
 
 struct FilterOutcome {
@@ -82,7 +82,7 @@ class Engine {
   /// Pods refused by their last filter.
   struct Waiting {
     PodRef pod;
-    std::string text;              ///< of the nearest node
+    std::string text;  ///< of the nearest node
     Clock::Mono since;
   };
   std::vector<Waiting> waiting() const;

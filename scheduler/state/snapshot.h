@@ -22,38 +22,46 @@ inline constexpr std::uint32_t kBlockNodes = 64;
 struct NodeInfo {
   std::string name;
   device::NodeInventory inventory;
-  std::string quarantine;   ///< why nothing new is placed here; empty: open
+  std::string quarantine;  ///< why nothing new is placed here; empty: open
 };
 
 /// One node's row: sums over its devices, kept up to date with each change instead of recomputed per request. A policy that needs another
 /// per-node figure adds it here and to RefreshRow (snapshot.cc).
 struct NodeRow {
-  std::uint32_t first = 0;             ///< its devices are [first, first + count) of the block's arrays
+  std::uint32_t first = 0;  ///< its devices are [first, first + count) of the block's arrays
   std::uint32_t count = 0;
-  bool present = false;                ///< known to the API server
-  bool open = false;                   ///< present and not quarantined
-  std::uint32_t open_devices = 0;      ///< healthy, not cordoned, placeable, not held exclusively, with a free slot
-  std::int64_t max_free_mib = 0;       ///< over open devices
-  std::int64_t max_free_cores = 0;     ///< over open devices
-  Amount used, total;                  ///< over all devices
+  bool present = false;             ///< known to the API server
+  bool open = false;                ///< present and not quarantined
+  std::uint32_t open_devices = 0;   ///< healthy, not cordoned, placeable, not held exclusively, with a free slot
+  std::int64_t max_free_mib = 0;    ///< over open devices
+  std::int64_t max_free_cores = 0;  ///< over open devices
+  Amount used, total;               ///< over all devices
 };
 
 /// Why a device takes no new share whatever its room; bits.
 enum DeviceFlag : std::uint8_t {
   kUnhealthy = 1,
   kCordoned = 2,
-  kNotPlaceable = 4,   ///< mode MIG or MPS
+  kNotPlaceable = 4,  ///< mode MIG or MPS
   kHeldExclusively = 8,
+};
+
+/// What requests may filter devices by, apart from room and UUID: interned, so that a scan compares numbers.
+struct DeviceKind {
+  std::string vendor, model;
+  device::Mode mode = device::Mode::kShared;
+  bool operator==(const DeviceKind&) const = default;
 };
 
 /// 64 nodes and their devices, structure of arrays: a fit scan touches a few cache lines a node. Copied whole when one node in it changes.
 struct Block {
-  std::vector<NodeRow> rows;                                             ///< kBlockNodes of them
-  std::shared_ptr<const std::vector<std::shared_ptr<const NodeInfo>>> infos;   ///< same order; null entries where !present
+  std::vector<NodeRow> rows;                                                  ///< kBlockNodes of them
+  std::shared_ptr<const std::vector<std::shared_ptr<const NodeInfo>>> infos;  ///< same order; null entries where !present
   // One element per device.
-  std::vector<std::int64_t> free_mib, free_cores, total_mib, total_cores;   ///< free may be negative when a node shrank under its pods
+  std::vector<std::int64_t> free_mib, free_cores, total_mib, total_cores;  ///< free may be negative when a node shrank under its pods
   std::vector<std::int32_t> free_slots, total_slots, exclusive_shares;
-  std::vector<std::uint8_t> flags;
+  std::vector<std::uint16_t> kinds;  ///< index into Snapshot::kinds
+  std::vector<std::uint8_t> flags;   ///< DeviceFlag bits
 
   /// Recomputes a row's sums from its devices.
   void RefreshRow(std::uint32_t row);
@@ -63,11 +71,10 @@ struct Block {
 /// Names ⇄ ids of the present nodes. Immutable; renewed only when nodes come or go.
 class NodeIndex {
  public:
-  struct Entry {
-    std::string_view name;   ///< owned by the index
-    NodeId id;
-  };
-  explicit NodeIndex(std::vector<std::pair<std::string, NodeId>> nodes, std::size_t id_limit);
+  NodeIndex(const NodeIndex&) = delete;
+  NodeIndex& operator=(const NodeIndex&) = delete;
+  /// Every id is below `id_limit`.
+  NodeIndex(std::vector<std::pair<std::string, NodeId>> nodes, std::size_t id_limit);
 
   /// kNoNode when unknown.
   NodeId Find(std::string_view name) const;
@@ -85,19 +92,20 @@ class NodeIndex {
     std::uint32_t hash = 0;
     NodeId id = kNoNode;
   };
-  std::string text_;
+  std::string text_;  // all names, back to back; names_ points into it
   std::vector<std::string_view> names_;
   std::vector<std::uint32_t> ranks_;
   std::vector<NodeId> ordered_;
-  std::vector<Slot> slots_;   // open addressing, power of two
+  std::vector<Slot> slots_;  // open addressing, power of two
   std::size_t size_ = 0;
 };
 
 /// Immutable view of all nodes and devices, nominal and in-flight reservations taken off.
 struct Snapshot {
-  std::uint64_t version = 0;   ///< grows with every published change
+  std::uint64_t version = 0;  ///< grows with every published change
   std::vector<std::shared_ptr<const Block>> blocks;
   std::shared_ptr<const NodeIndex> index;
+  std::shared_ptr<const std::vector<DeviceKind>> kinds;  ///< only ever grows
 
   const Block& block(NodeId id) const { return *blocks[id / kBlockNodes]; }
   const NodeRow& row(NodeId id) const { return block(id).rows[id % kBlockNodes]; }

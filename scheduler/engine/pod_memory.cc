@@ -1,0 +1,95 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "scheduler/engine/pod_memory.h"
+
+#include <algorithm>
+
+namespace partage::scheduler {
+
+PodMemory::Entry& PodMemory::Touch(const PodRef& pod) {
+  if (const auto known = by_uid_.find(pod.uid); known != by_uid_.end()) {
+    entries_.splice(entries_.end(), entries_, known->second);
+    return *known->second;
+  }
+  if (entries_.size() >= kLimit) {
+    waiting_ -= entries_.front().waiting ? 1 : 0;
+    by_uid_.erase(entries_.front().pod.uid);
+    entries_.pop_front();
+  }
+  entries_.push_back({.pod = pod, .request = nullptr, .waiting = false, .nearest = {}, .since = {}});
+  by_uid_.emplace(pod.uid, std::prev(entries_.end()));
+  return entries_.back();
+}
+
+void PodMemory::RememberFit(const PodRef& pod, Request request) {
+  MutexLock lock(mutex_);
+  Entry& entry = Touch(pod);
+  entry.request = std::move(request);
+  waiting_ -= entry.waiting ? 1 : 0;
+  entry.waiting = false;
+}
+
+void PodMemory::RememberRefused(const PodRef& pod, Request request, Nearest nearest, Clock::Mono now) {
+  MutexLock lock(mutex_);
+  Entry& entry = Touch(pod);
+  entry.request = std::move(request);
+  entry.nearest = std::move(nearest);
+  if (entry.waiting) return;
+  entry.waiting = true;
+  entry.since = now;
+  ++waiting_;
+}
+
+void PodMemory::Forget(std::string_view uid) {
+  MutexLock lock(mutex_);
+  const auto known = by_uid_.find(std::string(uid));
+  if (known == by_uid_.end()) return;
+  waiting_ -= known->second->waiting ? 1 : 0;
+  entries_.erase(known->second);
+  by_uid_.erase(known);
+}
+
+PodMemory::Request PodMemory::RequestOf(const PodRef& pod) const {
+  MutexLock lock(mutex_);
+  const auto known = by_uid_.find(pod.uid);
+  return known == by_uid_.end() ? nullptr : known->second->request;
+}
+
+std::optional<PodMemory::Nearest> PodMemory::NearestOf(const PodRef& pod) const {
+  MutexLock lock(mutex_);
+  const auto known = by_uid_.find(pod.uid);
+  if (known == by_uid_.end() || !known->second->waiting) return std::nullopt;
+  return known->second->nearest;
+}
+
+std::vector<Engine::Waiting> PodMemory::waiting() const {
+  MutexLock lock(mutex_);
+  std::vector<Engine::Waiting> pods;
+  pods.reserve(waiting_);
+  for (const Entry& entry : entries_) {
+    if (entry.waiting) pods.push_back({entry.pod, entry.nearest.text, entry.since});
+  }
+  std::sort(pods.begin(), pods.end(),
+            [](const auto& a, const auto& b) { return std::tie(a.pod.ns, a.pod.name) < std::tie(b.pod.ns, b.pod.name); });
+  return pods;
+}
+
+std::size_t PodMemory::waiting_count() const {
+  MutexLock lock(mutex_);
+  return waiting_;
+}
+
+std::vector<PodMemory::Request> PodMemory::WaitingRequests(std::size_t limit) const {
+  MutexLock lock(mutex_);
+  std::vector<Request> distinct;
+  if (waiting_ == 0) return distinct;
+  for (const Entry& entry : entries_) {
+    if (!entry.waiting || entry.request == nullptr) continue;
+    const bool known = std::any_of(distinct.begin(), distinct.end(), [&](const Request& other) { return *other == *entry.request; });
+    if (known) continue;
+    distinct.push_back(entry.request);
+    if (distinct.size() == limit) break;
+  }
+  return distinct;
+}
+
+}  // namespace partage::scheduler

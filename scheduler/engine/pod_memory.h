@@ -1,0 +1,62 @@
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+
+#include <list>
+#include <memory>
+#include <string>
+#include <unordered_map>
+#include <vector>
+
+#include "base/clock.h"
+#include "base/mutex.h"
+#include "device/request.h"
+#include "scheduler/engine/engine.h"
+
+namespace partage::scheduler {
+
+/// What the engine remembers of pods between calls: the parsed request (for Bind, which names only the pod) and, of refused ones, why. At most kLimit pods; the
+/// longest untouched go first. Losing an entry costs one read of the pod or one late retry, never a wrong placement. Thread-safe.
+class PodMemory {
+ public:
+  static constexpr std::size_t kLimit = 200000;
+  using Request = std::shared_ptr<const device::PodRequest>;
+
+  /// The node whose arithmetic a waiting pod was last told.
+  struct Nearest {
+    std::string node;
+    std::string group;  ///< GroupText of its refusal then
+    std::string text;
+    Clock::Mono since;
+  };
+
+  void RememberFit(const PodRef& pod, Request request);
+  void RememberRefused(const PodRef& pod, Request request, Nearest nearest, Clock::Mono now);
+  void Forget(std::string_view uid);
+
+  /// Null when nothing is remembered.
+  Request RequestOf(const PodRef& pod) const;
+  std::optional<Nearest> NearestOf(const PodRef& pod) const;
+
+  std::vector<Engine::Waiting> waiting() const;
+  std::size_t waiting_count() const;
+  /// Requests of the waiting pods, equal ones once, longest-waiting first, at most `limit`.
+  std::vector<Request> WaitingRequests(std::size_t limit) const;
+
+ private:
+  struct Entry {
+    PodRef pod;
+    Request request;
+    bool waiting = false;
+    Nearest nearest;
+    Clock::Mono since;  ///< waiting since
+  };
+  using Entries = std::list<Entry>;  // least recently touched first
+  Entry& Touch(const PodRef& pod) PARTAGE_REQUIRES(mutex_);
+
+  mutable Mutex mutex_;
+  Entries entries_ PARTAGE_GUARDED_BY(mutex_);
+  std::unordered_map<std::string, Entries::iterator> by_uid_ PARTAGE_GUARDED_BY(mutex_);
+  std::size_t waiting_ PARTAGE_GUARDED_BY(mutex_) = 0;
+};
+
+}  // namespace partage::scheduler

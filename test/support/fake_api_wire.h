@@ -1,0 +1,70 @@
+// SPDX-License-Identifier: Apache-2.0
+// The words of the Kubernetes API that the fake server's files share.
+#pragma once
+
+#include <charconv>
+#include <map>
+#include <string>
+#include <string_view>
+
+#include <fmt/format.h>
+
+#include "test/support/fake_store.h"
+
+namespace partage::test {
+
+struct KindWords {
+  std::string_view plural, kind, list, type_meta;
+};
+
+constexpr KindWords WordsOf(Kind kind) {
+  return kind == Kind::kNodes ? KindWords{"nodes", "Node", "NodeList", R"("kind":"Node","apiVersion":"v1",)"}
+                              : KindWords{"pods", "Pod", "PodList", R"("kind":"Pod","apiVersion":"v1",)"};
+}
+
+/// A failure as the API server words it.
+inline std::string StatusBody(int code, std::string_view message) {
+  const auto reason = [&]() -> std::string_view {
+    switch (code) {
+      case 401: return "Unauthorized";
+      case 404: return "NotFound";
+      case 409: return message.ends_with("already exists") ? "AlreadyExists" : "Conflict";
+      case 410: return "Expired";
+      case 415: return "UnsupportedMediaType";
+      case 422: return "Invalid";
+      case 429: return "TooManyRequests";
+      case 503: return "ServiceUnavailable";
+      case 504: return "Timeout";
+      default: return code < 500 ? "BadRequest" : "InternalError";
+    }
+  }();
+  return nlohmann::json{{"kind", "Status"},    {"apiVersion", "v1"}, {"metadata", nlohmann::json::object()},
+                        {"status", "Failure"}, {"message", message}, {"reason", reason},
+                        {"code", code}}
+      .dump();
+}
+
+inline std::string QueryOf(const std::map<std::string, std::string>& query, const std::string& name) {
+  const auto found = query.find(name);
+  return found == query.end() ? std::string() : found->second;
+}
+
+/// 0 when it is no number.
+inline std::uint64_t NumberOf(const std::string& text) {
+  std::uint64_t value = 0;
+  std::from_chars(text.data(), text.data() + text.size(), value);
+  return value;
+}
+
+/// Of a LIST or WATCH in namespace `ns` (empty: all).
+inline Selector SelectorOf(const std::map<std::string, std::string>& query, const std::string& ns) {
+  Selector selector{ns, {}, {}};
+  const auto field = QueryOf(query, "fieldSelector");
+  if (field.starts_with("spec.nodeName=")) selector.node = field.substr(14);
+  if (field.starts_with("metadata.name=")) selector.name = field.substr(14);
+  return selector;
+}
+
+inline bool IsTrue(const std::string& value) { return value == "true" || value == "1"; }
+
+}  // namespace partage::test

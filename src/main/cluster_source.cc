@@ -1,0 +1,31 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "main/cluster_source.h"
+
+#include "base/check.h"
+#include "base/text_file.h"
+#include "main/kube_source.h"
+#include "main/sim_source.h"
+
+namespace partage::app {
+namespace {
+
+Result<std::unique_ptr<ClusterSource>> FromSpecFile(const std::string& file, Feed feed) {
+  const auto text = ReadTextFile(file);
+  if (!text) return Fail(text.error(), "--cluster");
+  auto spec = sim::ParseSimSpec(*text, file);
+  if (!spec) return Fail(spec.error(), "--cluster");
+  return MakeSimSource(*std::move(spec), file, std::move(feed));
+}
+
+}  // namespace
+
+Result<std::unique_ptr<ClusterSource>> MakeClusterSource(const ClusterSourceConfig& config, Feed feed) {
+  using Kind = ClusterSourceConfig::Kind;
+  PARTAGE_CHECK(config.kind != Kind::kNone, "the command line names a cluster");
+  if (config.kind == Kind::kSimulated) return FromSpecFile(config.file, std::move(feed));
+  auto client = config.kind == Kind::kInCluster ? k8s::InClusterConfig() : k8s::LoadKubeconfig(config.file);
+  if (!client) return Fail(client.error(), config.kind == Kind::kInCluster ? "--in-cluster" : "--kubeconfig");
+  return MakeKubeSource(*std::move(client), std::move(feed));
+}
+
+}  // namespace partage::app

@@ -1,0 +1,79 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "main/kube_source.h"
+
+#include <atomic>
+#include <utility>
+
+#include "base/mutex.h"
+#include "k8s/informer/reflector.h"
+#include "main/watch_sinks.h"
+
+namespace partage::app {
+namespace {
+
+k8s::ReflectorOptions NodeOptions() {
+  k8s::ReflectorOptions options;
+  options.path = "/api/v1/nodes";
+  return options;
+}
+
+/// Finished pods hold nothing: leaving the set is how the watch says that one has ended.
+k8s::ReflectorOptions PodOptions() {
+  k8s::ReflectorOptions options;
+  options.path = "/api/v1/pods";
+  options.query = "fieldSelector=status.phase%21%3DSucceeded%2Cstatus.phase%21%3DFailed";
+  return options;
+}
+
+class KubeSource final : public ClusterSource {
+ public:
+  KubeSource(std::unique_ptr<k8s::Client> client, Feed feed)
+      : client_(std::move(client)),
+        clock_(feed.clock),
+        api_(scheduler::MakeKubeClusterApi(*client_)),
+        node_sink_(feed.engine.cluster(), feed.vendors, [this] { StartPods(); }),
+        pod_sink_(feed.engine, feed.vendors, std::move(feed.on_synced)) {}
+
+  ~KubeSource() override { Stop(); }
+
+  scheduler::ClusterApi& api() override { return *api_; }
+  std::string name() const override { return client_->server(); }
+  void Start() override { nodes_ = std::make_unique<k8s::Reflector<k8s::Node>>(*client_, NodeOptions(), node_sink_, clock_); }
+
+  bool synced() const override {
+    MutexLock lock(mutex_);
+    return pods_ != nullptr && pods_->synced();
+  }
+
+  void Stop() override {
+    if (nodes_) nodes_->Stop();  // first: after it nothing calls StartPods
+    MutexLock lock(mutex_);
+    if (pods_) pods_->Stop();
+  }
+
+ private:
+  /// On the node reflector's thread, after each full read.
+  void StartPods() {
+    MutexLock lock(mutex_);
+    if (!pods_) pods_ = std::make_unique<k8s::Reflector<k8s::Pod>>(*client_, PodOptions(), pod_sink_, clock_);
+  }
+
+  const std::unique_ptr<k8s::Client> client_;
+  const Clock& clock_;
+  const std::unique_ptr<scheduler::ClusterApi> api_;
+  NodeSink node_sink_;
+  PodSink pod_sink_;
+  std::unique_ptr<k8s::Reflector<k8s::Node>> nodes_;
+  mutable Mutex mutex_;
+  std::unique_ptr<k8s::Reflector<k8s::Pod>> pods_ PARTAGE_GUARDED_BY(mutex_);
+};
+
+}  // namespace
+
+Result<std::unique_ptr<ClusterSource>> MakeKubeSource(k8s::ClientConfig config, Feed feed) {
+  auto client = k8s::Client::Make(std::move(config), feed.clock);
+  if (!client) return Fail(client.error());
+  return std::make_unique<KubeSource>(*std::move(client), std::move(feed));
+}
+
+}  // namespace partage::app

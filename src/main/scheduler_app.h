@@ -1,0 +1,61 @@
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+
+#include <atomic>
+#include <memory>
+#include <optional>
+
+#include "base/clock.h"
+#include "base/result.h"
+#include "http/server.h"
+#include "main/cluster_source.h"
+#include "main/scheduler_config.h"
+#include "metrics/registry.h"
+#include "scheduler/engine/engine.h"
+#include "scheduler/extender/binder.h"
+#include "scheduler/extender/extender.h"
+#include "scheduler/extender/metrics_probe.h"
+#include "scheduler/extender/requeuer.h"
+
+namespace partage::app {
+
+/// partage-scheduler without its command line: every part, constructed in the order it is needed and destroyed in reverse.
+/// Start and Stop are called by one thread; ready() is thread-safe.
+class SchedulerApp {
+ public:
+  /// Builds all parts; nothing runs yet. kInvalid when the configuration cannot work; the message says why.
+  static Result<std::unique_ptr<SchedulerApp>> Make(SchedulerConfig config);
+  ~SchedulerApp();  ///< Stop()
+
+  /// Listens, then starts reading the cluster. kUnavailable when an address cannot be listened on.
+  Result<> Start();
+
+  /// The cluster has been read in full, and Stop was not called.
+  bool ready() const;
+  std::uint16_t extender_port() const { return extender_server_->port(); }
+  std::uint16_t metrics_port() const { return metrics_server_->port(); }
+
+  /// Answers what is running, refuses what is new, and ends within 5 s. Idempotent.
+  void Stop();
+
+ private:
+  explicit SchedulerApp(SchedulerConfig config);
+  Result<> Build();
+  void LogCounts() const;
+  void AddMetricsRoutes();
+
+  const SchedulerConfig config_;
+  SystemClock clock_;
+  scheduler::Cluster cluster_{clock_};
+  metrics::Registry metrics_;
+  scheduler::MetricsProbe probe_{metrics_};
+  std::unique_ptr<scheduler::Engine> engine_;
+  std::unique_ptr<ClusterSource> source_;
+  std::optional<scheduler::Binder> binder_;
+  std::optional<scheduler::Extender> extender_;
+  std::optional<http::Server> extender_server_, metrics_server_;
+  std::optional<scheduler::Requeuer> requeuer_;
+  std::atomic<bool> stopping_ = false;
+};
+
+}  // namespace partage::app

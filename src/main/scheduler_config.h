@@ -1,0 +1,60 @@
+// SPDX-License-Identifier: Apache-2.0
+// Everything partage-scheduler can be told, as a plain struct, and the one table of its settings. Reference for people: docs/configuration.md.
+#pragma once
+
+#include <chrono>
+#include <cstdint>
+#include <string>
+#include <vector>
+
+#include "base/result.h"
+#include "http/server.h"
+#include "main/setting.h"
+#include "scheduler/engine/engine.h"
+#include "scheduler/extender/binder.h"
+#include "vendors/vendor.h"
+
+namespace partage::app {
+
+/// Where nodes and pods come from.
+struct ClusterSourceConfig {
+  enum class Kind : std::uint8_t { kNone, kKubeconfig, kInCluster, kSimulated };
+  Kind kind = Kind::kNone;
+  std::string file;  ///< the kubeconfig, or the simulated cluster's description
+};
+
+struct SchedulerConfig {
+  ClusterSourceConfig source;
+  http::Endpoint listen{"127.0.0.1", 8780};          ///< the extender
+  http::Endpoint metrics_listen{"127.0.0.1", 8781};  ///< /metrics, /healthz, /readyz, /debug/state
+  bool listen_beyond_loopback = false;               ///< whoever reaches the extender can bind pods
+  int http_threads = 2;                              ///< of each listener
+  std::int64_t max_body_mib = 64;
+  scheduler::EngineOptions engine;
+  scheduler::BinderOptions binder;
+  std::chrono::milliseconds requeue_interval{400};
+  std::int64_t metrics_device_limit = 20000;  ///< more devices than this: no series per device
+  bool metrics_pod_series = false;            ///< series that carry pod names
+  std::string log_level = "info", log_format = "text";
+  vendors::Catalog vendors = vendors::Catalog::Embedded();
+};
+
+/// The settings a file and the command line can change, in the order of the documentation.
+const std::vector<Setting<SchedulerConfig>>& SchedulerSettings();
+
+/// The settings of one vendor's section of the file, by HAMi's names.
+const std::vector<Setting<vendors::Vendor>>& VendorSettings();
+
+/// Something HAMi's device configuration may hold and the scheduler has no use for.
+struct IgnoredKey {
+  std::string_view key;
+  std::string_view why;
+};
+const std::vector<IgnoredKey>& IgnoredVendorKeys();  ///< inside a vendor's section
+const std::vector<IgnoredKey>&
+IgnoredSections();  ///< sections of vendors not served yet; one leaves the list when its definition file arrives
+
+/// What no single setting can judge: the extender's address is loopback unless it was said not to be. kInvalid names the flag.
+Result<> Validate(const SchedulerConfig& config);
+
+}  // namespace partage::app

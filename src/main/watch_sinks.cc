@@ -1,0 +1,84 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "main/watch_sinks.h"
+
+#include <utility>
+
+#include "base/log.h"
+#include "scheduler/state/feed.h"
+
+namespace partage::app {
+
+void FaultLog::Note(const std::string& what, const std::string& fault) {
+  const auto known = faults_.find(what);
+  if (fault.empty()) {
+    if (known == faults_.end()) return;
+    log::info("{}: is well again", what);
+    faults_.erase(known);
+    return;
+  }
+  if (known != faults_.end() && known->second == fault) return;
+  log::warn("{}: {}", what, fault);
+  faults_.insert_or_assign(what, fault);
+}
+
+NodeSink::NodeSink(scheduler::Cluster& cluster, const vendors::Catalog& vendors, std::function<void()> on_synced)
+    : cluster_(cluster), vendors_(vendors), on_synced_(std::move(on_synced)) {}
+
+void NodeSink::ReplaceBegin() {
+  faults_.Clear();
+  cluster_.BeginNodeList();
+}
+
+void NodeSink::ReplaceEnd() {
+  cluster_.EndNodeList();
+  cluster_.Publish();
+  on_synced_();
+}
+
+void NodeSink::Upsert(k8s::Node&& node) {
+  auto observation = scheduler::Observe(node, vendors_);
+  faults_.Note("node " + node.name, observation.inventory_error);
+  cluster_.ObserveNode(std::move(observation));
+}
+
+void NodeSink::Remove(k8s::Node&& last_state) {
+  faults_.Forget("node " + last_state.name);
+  cluster_.ForgetNode(last_state.name, last_state.resource_version);
+}
+
+void NodeSink::Undecodable(const std::string& what, const Error& error) { faults_.Note("node " + what, error.message); }
+
+void NodeSink::Flush() { cluster_.Publish(); }
+
+PodSink::PodSink(scheduler::Engine& engine, const vendors::Catalog& vendors, std::function<void()> on_synced)
+    : engine_(engine), cluster_(engine.cluster()), vendors_(vendors), on_synced_(std::move(on_synced)) {}
+
+void PodSink::ReplaceBegin() {
+  faults_.Clear();
+  cluster_.BeginPodList();
+}
+
+void PodSink::ReplaceEnd() {
+  cluster_.EndPodList();
+  cluster_.Publish();
+  on_synced_();
+}
+
+void PodSink::Upsert(k8s::Pod&& pod) {
+  auto observation = scheduler::Observe(pod, vendors_);
+  faults_.Note("pod " + pod.FullName(), observation.allocation_error);
+  if (!pod.node_name.empty()) engine_.Forget(pod.uid);
+  cluster_.ObservePod(std::move(observation));
+}
+
+void PodSink::Remove(k8s::Pod&& last_state) {
+  faults_.Forget("pod " + last_state.FullName());
+  engine_.Forget(last_state.uid);
+  cluster_.ForgetPod({last_state.ns, last_state.name, last_state.uid});
+}
+
+void PodSink::Undecodable(const std::string& what, const Error& error) { faults_.Note("pod " + what, error.message); }
+
+void PodSink::Flush() { cluster_.Publish(); }
+
+}  // namespace partage::app

@@ -14,7 +14,7 @@ namespace partage::device {
 /// Our annotation on a pod, written once, in the Binding: `partage.dev/allocation`.
 ///   {"version":1,"node":"n1","containers":[{"name":"main","kind":"app","vendor":"nvidia","priority":0,
 ///     "shares":[{"uuid":"GPU-a","memoryMiB":3000,"cores":30}]}]}
-/// kind is "init", "sidecar" or "app"; priority only when the container has one; vendor only with shares.
+/// kind is "init", "sidecar" or "app" (also when absent); priority only when the container has one; vendor only with shares.
 inline constexpr std::string_view kAllocationAnnotation = "partage.dev/allocation";
 
 std::string EncodeAllocation(const Allocation& allocation);
@@ -24,7 +24,7 @@ std::string EncodeAllocation(const Allocation& allocation);
 Result<Allocation> DecodeAllocation(std::string_view json);
 
 /// HAMi's annotation text (`hami.io/vgpu-devices-allocated`): per device `UUID,Type,mib,cores:`, each container ended by `;`,
-/// init containers first. We write exactly one entry per container (Type = `word`, e.g. "NVIDIA").
+/// init containers first. We write exactly one entry per container (Type = `word`, e.g. "NVIDIA"). REQUIRES: all shares are of the vendor of that word.
 std::string EncodeHamiDevices(const Allocation& allocation, std::string_view word);
 
 /// One container of the pod the text belongs to, in spec order (init containers first).
@@ -34,9 +34,10 @@ struct HamiContainer {
   bool wants_devices = false;
 };
 
-/// Reads HAMi's text. HAMi leaves out entries of containers without devices: with fewer non-empty entries than containers, or entries that
-/// do not line up with the containers that want devices, non-empty entries are matched in order to the containers that want devices.
-/// kInvalid when an entry is malformed or entries remain that no container can have asked for.
+/// Reads HAMi's text. HAMi leaves out entries of some containers without devices, so position is trusted only where the text has an entry for
+/// every container and each one that holds devices stands at a container that wants some; otherwise the entries that hold devices are given in order to the
+/// containers that want some. The type is not compared (some vendors write a product name there); a device named twice in one container is one share with the sum.
+/// kInvalid when an entry is malformed, when more containers hold devices than want them, or when fewer do and which of them changes the usage.
 Result<Allocation> DecodeHamiDevices(std::string_view text, std::string_view vendor, std::string_view node,
                                      const std::vector<HamiContainer>& containers);
 

@@ -2,7 +2,9 @@
 // Devices of a node as values. No I/O. Formats: docs/protocol.md.
 #pragma once
 
+#include <cstddef>
 #include <cstdint>
+#include <optional>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -16,6 +18,16 @@ enum class Mode : std::uint8_t {
   kMig,        ///< hardware partitions: not placed yet (refused with a reason), so that nobody else's instances are disturbed
   kMps,        ///< CUDA MPS server: not placed yet
 };
+
+/// The mode as documents spell it: "shared", "exclusive", "mig", "mps".
+std::string_view ToString(Mode mode);
+/// The mode of that spelling; HAMi's "hami-core" is shared. Nothing for another word.
+std::optional<Mode> ParseMode(std::string_view word);
+
+/// Bounds of what a node may publish, so that sums over a cluster stay far inside int64.
+inline constexpr std::int32_t kMaxSlots = 100'000;
+inline constexpr std::int32_t kMaxCores = 100'000;
+inline constexpr std::size_t kMaxDevicesOfNode = 1'024;
 
 /// One physical device as its node publishes it: identity and capacity, not use.
 struct Device {
@@ -46,6 +58,10 @@ struct NodeInventory {
   Dialect dialect = Dialect::kPartage;
   std::vector<Device> devices;
 
+  /// Adds another vendor's devices, keeping the order and every link. REQUIRES: no UUID of `other` is here already.
+  void Append(NodeInventory other);
+  /// Restores the order after `devices` was filled in any order; links follow their devices.
+  void Sort();
   /// Position of the device with this UUID, or -1.
   std::int32_t Find(std::string_view uuid) const;
   bool operator==(const NodeInventory&) const = default;

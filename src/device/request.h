@@ -5,6 +5,7 @@
 #include <cstdint>
 #include <optional>
 #include <string>
+#include <string_view>
 #include <vector>
 
 #include "device/device.h"
@@ -17,6 +18,9 @@ enum class ContainerKind : std::uint8_t {
   kSidecar,  ///< an init container with restartPolicy Always: keeps running
   kApp,
 };
+
+/// The kind as documents spell it: "init", "sidecar", "app".
+std::string_view ToString(ContainerKind kind);
 
 /// "n devices of this vendor, each with so much": one container's request to one vendor.
 struct DeviceRequest {

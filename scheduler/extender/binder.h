@@ -16,9 +16,9 @@
 namespace partage::scheduler {
 
 struct BinderOptions {
-  int workers = 32;                                    ///< bindings in flight to the API server
-  std::size_t max_queue = 4096;                        ///< beyond: refused at once with kUnavailable
-  std::chrono::milliseconds deadline{8000};            ///< from the call to `done`; an outcome still unknown then is settled in the background
+  int workers = 32;                          ///< bindings in flight to the API server
+  std::size_t max_queue = 4096;              ///< beyond: refused at once with kUnavailable
+  std::chrono::milliseconds deadline{8000};  ///< from the call to `done`; an outcome still unknown then is settled in the background
 };
 
 /// Binds pods: reserve in the ledger → one POST binding that carries the allocation → confirm after the 201, or give everything back.
@@ -34,8 +34,9 @@ struct BinderOptions {
 /// Thread-safe. `engine`, `api`, `vendors`, `clock`, `registry` must outlive it.
 class Binder {
  public:
-  Binder(Engine& engine, ClusterApi& api, const vendors::Catalog& vendors, const Clock& clock, BinderOptions options, metrics::Registry& registry);
-  ~Binder();   ///< Stop(0 s)
+  Binder(Engine& engine, ClusterApi& api, const vendors::Catalog& vendors, const Clock& clock, BinderOptions options,
+         metrics::Registry& registry);
+  ~Binder();  ///< Stop(0 s)
 
   /// Calls `done` exactly once, from a worker thread (or from this call when the queue is full or Stop was called).
   void Bind(PodRef pod, std::string node, std::function<void(Result<>)> done);

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
 
+#include <chrono>
 #include <memory>
 #include <string>
 
@@ -16,8 +17,8 @@ class ClusterApi {
  public:
   virtual ~ClusterApi() = default;
 
-  /// One POST …/binding. kConflict (409), kNotFound (404), kInvalid (other 4xx), kUnavailable (certainly not executed: throttled, never sent),
-  /// kUnknown (may have been executed: lost reply, time-out, 5xx).
+  /// One POST …/binding. kConflict (409), kNotFound (404), kInvalid (other 4xx, or a name that is none of Kubernetes'), kUnavailable (certainly not
+  /// executed: throttled, never sent), kUnknown (may have been executed: lost reply, time-out, 5xx).
   virtual Result<> WriteBinding(const k8s::Binding& binding) = 0;
 
   /// The live pod. kNotFound when gone.
@@ -25,6 +26,9 @@ class ClusterApi {
 
   /// Sets one annotation of a node (merge patch): kube-scheduler then retries the pods an extender refused.
   virtual Result<> AnnotateNode(const std::string& node, const std::string& key, const std::string& value) = 0;
+
+  /// How long the server, when it last throttled a call (429), asked to wait before the next try; 0 once it serves again.
+  virtual std::chrono::milliseconds retry_after() const { return std::chrono::milliseconds(0); }
 };
 
 /// ClusterApi over the real API server. `client` must outlive it.

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
 
+#include <functional>
 #include <memory>
 #include <string>
 
@@ -12,16 +13,23 @@
 
 namespace partage::scheduler {
 
-/// kube-scheduler's extender protocol (k8s.io/kube-scheduler/extender/v1, no JSON tags: `Pod`, `NodeNames`, …) over the engine: POST /filter, /prioritize, /bind.
+/// kube-scheduler's extender protocol (wire.h) over the engine: POST /filter, /prioritize, /bind. Formats: docs/http-api.md.
 /// A malformed body gets a 400 that says where; everything about the pod itself is answered in the protocol's own fields with status 200.
-/// Thread-safe. Everything passed in must outlive it.
+/// Thread-safe. Everything passed in must outlive it, and it must outlive the server it added routes to.
 class Extender {
  public:
   Extender(Engine& engine, Binder& binder, const vendors::Catalog& vendors, metrics::Registry& registry);
   ~Extender();
 
-  /// Adds the three routes, each under `prefix` ("" or "/scheduler"). While `ready` is false /filter and /bind answer with an error that says why.
+  /// Adds the three routes, each under `prefix` ("" or "/scheduler"). While `ready` is false /filter and /bind answer with an error that says why,
+  /// /prioritize with no scores. Pods that ask for nothing of ours pass /filter at any time.
   void AddRoutes(http::Server& server, const std::string& prefix, std::function<bool()> ready);
+
+  /// The handlers behind the routes.
+  struct Handlers {
+    http::Handler filter, prioritize, bind;
+  };
+  Handlers MakeHandlers(std::function<bool()> ready);
 
  private:
   class Impl;

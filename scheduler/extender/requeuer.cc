@@ -1,3 +1,123 @@
 // SPDX-License-Identifier: Apache-2.0
-
 #include "scheduler/extender/requeuer.h"
+
+#include <algorithm>
+#include <condition_variable>
+#include <map>
+#include <mutex>
+#include <thread>
+
+#include <fmt/chrono.h>
+
+#include "base/log.h"
+#include "base/mutex.h"
+#include "metrics/catalog.h"
+
+namespace partage::scheduler {
+namespace {
+
+// How long a freed node is remembered although nobody seems to wait: a filter that judged the node before it was freed may still be about to say so.
+constexpr std::chrono::milliseconds kLeastLinger{2000};
+
+std::string TimeText(Clock::Wall time) {
+  const auto since_epoch = std::chrono::duration_cast<std::chrono::milliseconds>(time.time_since_epoch());
+  const auto seconds = std::chrono::duration_cast<std::chrono::seconds>(since_epoch);
+  return fmt::format("{:%Y-%m-%dT%H:%M:%S}.{:03}Z", fmt::gmtime(static_cast<std::time_t>(seconds.count())),
+                     (since_epoch - seconds).count());
+}
+
+}  // namespace
+
+class Requeuer::Impl {
+ public:
+  Impl(Engine& engine, ClusterApi& api, const Clock& clock, Options options, metrics::Registry& registry)
+      : engine_(engine),
+        api_(api),
+        clock_(clock),
+        options_(options),
+        linger_(std::max(kLeastLinger, 2 * options.min_interval)),
+        patches_(registry.GetCounter(metrics::kRequeuePatches)),
+        next_round_(clock.Now()) {}
+
+  ~Impl() { Stop(); }
+
+  void Tick() {
+    const MutexLock lock(mutex_);
+    engine_.cluster().ExpireNominals();
+    const Clock::Mono now = clock_.Now();
+    RememberFreed(now);
+    if (freed_.empty() || now < next_round_ || engine_.waiting_count() == 0) return;
+    next_round_ = now + options_.min_interval;
+    if (const auto node = engine_.NodeWorthRetrying(FreedNames())) Patch(*node);
+  }
+
+  void Start() {
+    if (thread_.joinable()) return;
+    thread_ = std::jthread([this](std::stop_token stop) { Run(stop); });
+  }
+
+  void Stop() {
+    thread_.request_stop();
+    if (thread_.joinable()) thread_.join();
+  }
+
+ private:
+  void RememberFreed(Clock::Mono now) PARTAGE_REQUIRES(mutex_) {
+    std::erase_if(freed_, [&](const auto& entry) { return entry.second <= now; });
+    for (std::string& node : engine_.cluster().TakeFreedNodes()) freed_.insert_or_assign(std::move(node), now + linger_);
+  }
+
+  std::vector<std::string> FreedNames() const PARTAGE_REQUIRES(mutex_) {
+    std::vector<std::string> names;
+    names.reserve(freed_.size());
+    for (const auto& [name, until] : freed_) names.push_back(name);
+    return names;
+  }
+
+  // One patch of any node wakes every pod an extender refused, so it answers for all freed nodes.
+  void Patch(const std::string& node) PARTAGE_REQUIRES(mutex_) {
+    const auto patched = api_.AnnotateNode(node, std::string(kRequeueAnnotation), TimeText(clock_.WallNow()));
+    if (patched) {
+      patches_.Inc();
+      freed_.clear();
+      return;
+    }
+    log::warn("waiting pods are not retried yet: annotate node {}: {}", node, patched.error().message);
+    if (patched.error().code == Code::kNotFound) {
+      freed_.erase(node);
+      return;
+    }
+    for (auto& [name, until] : freed_) until = clock_.Now() + linger_;
+  }
+
+  void Run(const std::stop_token& stop) {
+    std::mutex mutex;
+    std::condition_variable_any wake;
+    std::unique_lock lock(mutex);
+    while (!stop.stop_requested()) {
+      Tick();
+      wake.wait_for(lock, stop, options_.tick, [] { return false; });
+    }
+  }
+
+  Engine& engine_;
+  ClusterApi& api_;
+  const Clock& clock_;
+  const Options options_;
+  const std::chrono::milliseconds linger_;
+  const metrics::Registry::Counter patches_;
+
+  Mutex mutex_;
+  std::map<std::string, Clock::Mono> freed_ PARTAGE_GUARDED_BY(mutex_);  // node → when it is forgotten
+  Clock::Mono next_round_ PARTAGE_GUARDED_BY(mutex_);
+  std::jthread thread_;
+};
+
+Requeuer::Requeuer(Engine& engine, ClusterApi& api, const Clock& clock, Options options, metrics::Registry& registry)
+    : impl_(std::make_unique<Impl>(engine, api, clock, options, registry)) {}
+Requeuer::~Requeuer() = default;
+void Requeuer::Tick() { impl_->Tick(); }
+void Requeuer::Start() { impl_->Start(); }
+void Requeuer::Stop() { impl_->Stop(); }
+
+}  // namespace partage::scheduler

@@ -1,0 +1,147 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "scheduler/extender/bind_attempt.h"
+
+#include <utility>
+
+#include <fmt/format.h>
+
+#include "device/allocation_codec.h"
+#include "scheduler/extender/binding_document.h"
+
+namespace partage::scheduler {
+namespace {
+
+bool MayPass(Code code) { return code == Code::kUnavailable || code == Code::kUnknown; }
+
+std::string_view AllocationText(const k8s::StringMap& annotations) {
+  const auto found = annotations.find(device::kAllocationAnnotation);
+  return found == annotations.end() ? std::string_view{} : std::string_view(found->second);
+}
+
+// Why a live pod cannot be bound at all; nullopt when it can.
+std::optional<Error> Obstacle(const k8s::Pod& live, const PodRef& wanted) {
+  if (live.uid != wanted.uid) return Error{Code::kNotFound, fmt::format("the pod is gone: its name now belongs to uid {}", live.uid)};
+  if (!live.node_name.empty()) return Error{Code::kConflict, fmt::format("the pod is already bound to node {}", live.node_name)};
+  if (live.deleting) return Error{Code::kConflict, "the pod is being deleted"};
+  return std::nullopt;
+}
+
+}  // namespace
+
+BindAttempt::BindAttempt(const BindContext& context, PodRef pod, std::string node, Clock::Mono deadline)
+    : context_(context), pod_(std::move(pod)), node_(std::move(node)), deadline_(deadline) {}
+
+std::optional<Result<>> BindAttempt::Advance() {
+  if (Expired() && !unresolved_) return tl::unexpected(GiveUp("no time left"));
+  switch (stage_) {
+    case Stage::kReserve: return ReserveShare();
+    case Stage::kWrite: return Write();
+    case Stage::kLook: return Look();
+  }
+  return std::nullopt;
+}
+
+Error BindAttempt::GiveUp(std::string_view why) {
+  reservation_.reset();
+  const std::string message = last_error_ ? fmt::format("{}: {}", why, last_error_->message) : std::string(why);
+  return Error{Code::kUnavailable, message}.In(fmt::format("bind pod {} to node {}", pod_.FullName(), node_));
+}
+
+void BindAttempt::Abandon() {
+  if (reservation_) reservation_->LeaveUnresolved();
+}
+
+std::optional<Result<>> BindAttempt::ReserveShare() {
+  auto reservation = context_.engine.Reserve(pod_, node_);
+  // Not found: no filter of ours has seen the pod (we were restarted since, or it wants nothing of ours), or the node is gone. The pod itself tells which.
+  if (!reservation && reservation.error().code == Code::kNotFound) return ReserveAfterLook();
+  return TakeReservation(std::move(reservation));
+}
+
+std::optional<Result<>> BindAttempt::ReserveAfterLook() {
+  const auto live = context_.api.GetPod(pod_.ns, pod_.name);
+  if (!live && MayPass(live.error().code)) return WaitAfter(live.error(), Stage::kReserve);
+  if (!live) return GivenBack(live.error());
+  if (const auto obstacle = Obstacle(*live, pod_)) return GivenBack(*obstacle);
+  auto request = context_.requests.Of(*live);
+  if (!request) return GivenBack(request.error());
+  if (*request) return TakeReservation(context_.engine.Reserve(pod_, node_, *std::move(request)));
+  binding_ = MakePlainBinding(pod_, node_);
+  return Write();
+}
+
+std::optional<Result<>> BindAttempt::TakeReservation(Result<Reservation> reservation) {
+  if (!reservation) return GivenBack(reservation.error());
+  reservation_.emplace(*std::move(reservation));
+  auto binding = MakeBinding(*reservation_, context_.vendors, context_.clock.WallNow());
+  if (!binding) return GivenBack(binding.error());
+  binding_ = *std::move(binding);
+  return Write();
+}
+
+std::optional<Result<>> BindAttempt::Write() {
+  // The look before it may have taken long; whoever asked has been told by now that it failed.
+  if (Expired() && !unresolved_) return tl::unexpected(GiveUp("no time left"));
+  const auto written = context_.api.WriteBinding(binding_);
+  context_.on_write(written);
+  if (written) return Bound();
+  switch (written.error().code) {
+    case Code::kUnavailable: return WaitAfter(written.error(), Stage::kWrite);
+    case Code::kUnknown: unresolved_ = true; return WaitAfter(written.error(), Stage::kLook);
+    case Code::kConflict: refusal_ = written.error(); return Look();
+    case Code::kNotFound: return GivenBack(written.error());
+    default: break;
+  }
+  // Such a refusal is about this write alone. It says nothing of an earlier one whose reply was lost.
+  if (unresolved_) return WaitAfter(written.error(), Stage::kLook);
+  return GivenBack(written.error());
+}
+
+std::optional<Result<>> BindAttempt::Look() {
+  if (SettledByWatch()) return GivenBack({Code::kUnknown, "a watch has settled it"});
+  const auto live = context_.api.GetPod(pod_.ns, pod_.name);
+  if (live) return Judge(*live);
+  if (live.error().code == Code::kNotFound) return GivenBack(live.error());
+  return WaitAfter(live.error(), Stage::kLook);
+}
+
+std::optional<Result<>> BindAttempt::Judge(const k8s::Pod& live) {
+  if (IsOurs(live)) return Bound();
+  if (const auto obstacle = Obstacle(live, pod_)) return GivenBack(refusal_.value_or(*obstacle));
+  if (refusal_ && !unresolved_) return GivenBack(*refusal_);
+  // Free to be bound, so our lost write has not been executed; not yet, at least. Written again, it either succeeds or finds the first one there.
+  if (refusal_) return WaitAfter(*std::exchange(refusal_, std::nullopt), Stage::kWrite);
+  return Write();
+}
+
+std::optional<Result<>> BindAttempt::WaitAfter(const Error& error, Stage next) {
+  last_error_ = error;
+  stage_ = next;
+  if (Expired() && !unresolved_) return tl::unexpected(GiveUp("no time left"));
+  return std::nullopt;
+}
+
+Result<> BindAttempt::Bound() {
+  if (reservation_) reservation_->Commit();
+  reservation_.reset();
+  unresolved_ = false;
+  context_.engine.Forget(pod_.uid);
+  return {};
+}
+
+Result<> BindAttempt::GivenBack(const Error& error) {
+  reservation_.reset();
+  unresolved_ = false;
+  return Fail(error, fmt::format("bind pod {} to node {}", pod_.FullName(), node_));
+}
+
+bool BindAttempt::IsOurs(const k8s::Pod& live) const {
+  return live.uid == pod_.uid && live.node_name == node_ && AllocationText(live.annotations) == AllocationText(binding_.annotations);
+}
+
+// Bound or gone, the ledger knows. Asked only when nobody waits to hear which.
+bool BindAttempt::SettledByWatch() const { return Expired() && reservation_ && !context_.engine.cluster().InFlight(pod_); }
+
+bool BindAttempt::Expired() const { return context_.clock.Now() >= deadline_; }
+
+}  // namespace partage::scheduler

@@ -86,7 +86,7 @@ class Api:
         """At once: no kubelet is there to end them gracefully."""
         list(self._workers.map(lambda name: self.call("DELETE", f"{PODS}/{name}?gracePeriodSeconds=0"), names))
 
-    def finish_pod(self, name: str, phase: str = "Succeeded") -> None:
+    def set_phase(self, name: str, phase: str) -> None:
         self.call("PATCH", f"{PODS}/{name}/status", {"status": {"phase": phase}}, MERGE_PATCH)
 
     def delete_everything(self) -> None:
@@ -94,6 +94,6 @@ class Api:
         self.call("DELETE", NODES, {"apiVersion": "v1", "kind": "DeleteOptions"})
 
     def events(self, pod: str, reason: str = "FailedScheduling") -> list[str]:
-        """Messages of the pod's events with that reason, oldest first."""
-        selector = f"involvedObject.kind=Pod,involvedObject.name={pod},reason={reason}"
+        """Messages of the living pod's events with that reason, oldest first."""
+        selector = f"involvedObject.uid={self.pod(pod)['metadata']['uid']},reason={reason}"
         return [event["message"] for event in self.call("GET", f"/api/v1/namespaces/default/events?fieldSelector={selector}")["items"]]

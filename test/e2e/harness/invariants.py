@@ -75,16 +75,20 @@ def asks(pod: Object) -> bool:
 
 
 def allocation(pod: Object) -> list[Container] | None:
-    """What the pod's annotations say it was given, ours first, else HAMi's (one entry a container); None without either."""
+    """What the pod's annotations say it was given, ours first, else HAMi's; None without either."""
     annotations = pod["metadata"].get("annotations", {})
     if ALLOCATION in annotations:
         entries = json.loads(annotations[ALLOCATION])["containers"]
         return [Container(e["name"], e["kind"], [Share(s["uuid"], s["memoryMiB"], s["cores"]) for s in e.get("shares", [])]) for e in entries]
     if HAMI_ALLOCATED in annotations:
-        given = hami_shares(annotations[HAMI_ALLOCATED])
-        spec = spec_containers(pod)
-        return [Container(c["name"], kind, shares) for (c, kind), shares in zip(spec, given)]
+        return _hami_allocation(pod, hami_shares(annotations[HAMI_ALLOCATED]))
     return None
+
+
+def _hami_allocation(pod: Object, given: list[list[Share]]) -> list[Container]:
+    """HAMi leaves out entries of containers without devices: those it wrote belong to the containers that ask, in order."""
+    entries = iter([shares for shares in given if shares])
+    return [Container(c["name"], kind, next(entries, []) if expected_count(wants(c)) else []) for c, kind in spec_containers(pod)]
 
 
 def hami_shares(text: str) -> list[list[Share]]:

@@ -80,9 +80,9 @@ class Scenario(unittest.TestCase):
         """Creates a pod that cannot be placed; the text of its event, without kube-scheduler's words about preemption."""
         self.api.create_pods(pod)
         name = pod["metadata"]["name"]
-        message = eventually(f"{name} is refused", lambda: self.api.events(name))[-1]  # type: ignore[index]
+        messages = eventually(f"{name} is refused", lambda: [text for text in self.api.events(name) if "nodes are available" in text])
         self.assertNotIn("nodeName", self.api.pod(name)["spec"])
-        return re.sub(r" (no new claims to deallocate, )?preemption: .*", "", message)
+        return re.sub(r" (no new claims to deallocate, )?preemption: .*", "", messages[-1])  # type: ignore[index]
 
     # --- Looking ---
 

@@ -14,25 +14,25 @@ using StringMap = std::map<std::string, std::string, std::less<>>;
 
 struct Container {
   std::string name;
-  bool restart_always = false;   ///< init containers only: a native sidecar
+  bool restart_always = false;  ///< init containers only: a native sidecar
   /// Extended resources only (names with a '/'), quantities as written.
   StringMap limits, requests;
 };
 
 struct Pod {
   std::string ns, name, uid;
-  std::uint64_t resource_version = 0;   ///< 0 when absent or not a decimal number
+  std::uint64_t resource_version = 0;  ///< 0 when absent or not a decimal number
   StringMap annotations;
-  bool deleting = false;                ///< metadata.deletionTimestamp is set
-  std::string node_name;                ///< spec.nodeName; empty: not bound
+  bool deleting = false;  ///< metadata.deletionTimestamp is set
+  std::string node_name;  ///< spec.nodeName; empty: not bound
   std::string scheduler_name;
   std::vector<Container> init_containers, containers;
   /// The pod states a soft preference that kube-scheduler's own scores answer: preferred node affinity, preferred pod (anti-)affinity,
   /// or a ScheduleAnyway topology spread constraint.
   bool has_soft_preferences = false;
-  std::int32_t priority = 0;            ///< spec.priority
-  std::string phase;                    ///< status.phase
-  std::string nominated_node;           ///< status.nominatedNodeName
+  std::int32_t priority = 0;   ///< spec.priority
+  std::string phase;           ///< status.phase
+  std::string nominated_node;  ///< status.nominatedNodeName
 
   /// Succeeded or Failed: its containers will never run again.
   bool terminal() const { return phase == "Succeeded" || phase == "Failed"; }

@@ -15,12 +15,12 @@ namespace partage::http {
 /// Readable bytes after the end of Request::body, so that simdjson may parse it in place.
 inline constexpr std::size_t kBodyPadding = 64;
 
-/// A request whose body has arrived whole. Valid until its Respond is called.
+/// A request whose body has arrived whole. Valid until its Respond is called, also when the client or the server goes away meanwhile.
 struct Request {
-  std::string_view method;   ///< "POST"
-  std::string_view path;     ///< "/filter", without the query
-  std::string_view query;    ///< "pod=a/b", not decoded; may be empty
-  std::string_view body;     ///< followed by kBodyPadding readable bytes
+  std::string_view method;  ///< "POST"
+  std::string_view path;    ///< "/filter", without the query
+  std::string_view query;   ///< "pod=a/b", not decoded; may be empty
+  std::string_view body;    ///< followed by kBodyPadding readable bytes
 };
 
 struct Response {
@@ -29,38 +29,47 @@ struct Response {
   std::string content_type = "application/json";
 };
 
-/// Sends the answer. Call exactly once, from any thread; dropping it without a call answers 500.
+/// Sends the answer. Call exactly once, from any thread; dropping it without a call answers 500. Harmless after the client has gone or the
+/// server has stopped. Calls after the first do nothing.
 using Respond = std::function<void(Response)>;
 /// Runs on one of the server's threads: must not block. Slow work goes to another thread, which calls Respond.
 using Handler = std::function<void(const Request&, Respond)>;
 
 struct ServerOptions {
-  std::string host = "127.0.0.1";
-  std::uint16_t port = 0;                              ///< 0: the OS chooses, see Server::port()
-  int threads = 2;
-  std::size_t max_body = 64u << 20;                    ///< larger: 413 and the connection closes
-  std::size_t max_connections = 16384;                 ///< beyond: the oldest idle ones are closed, then new ones refused
-  std::chrono::seconds header_timeout{5};              ///< from the first byte of a request to the end of its headers
-  std::chrono::seconds body_timeout{10};               ///< for the body
-  std::chrono::seconds idle_timeout{90};               ///< between requests on a keep-alive connection
+  std::string host = "127.0.0.1";                  ///< a name, an IPv4 or IPv6 address; empty: all addresses
+  std::uint16_t port = 0;                          ///< 0: the OS chooses, see Server::port()
+  int threads = 2;                                 ///< at least 1
+  std::size_t max_body = 64u << 20;                ///< larger: 413 and the connection closes
+  std::size_t max_connections = 16384;             ///< beyond: the oldest idle ones are closed, then new ones refused with 503
+  std::chrono::milliseconds header_timeout{5000};  ///< from the first byte of a request to the end of its headers; then 408
+  std::chrono::milliseconds body_timeout{10000};   ///< for the body, then 408; and for the client to take each started MiB of the answer
+  std::chrono::milliseconds idle_timeout{90000};   ///< between requests on a keep-alive connection
 };
 
-/// An HTTP/1.1 server on Boost.Beast with keep-alive. Knows nothing of Kubernetes. Thread-safe.
+/// An HTTP/1.1 server on Boost.Beast with keep-alive and pipelining. Knows nothing of Kubernetes. Thread-safe.
 ///
-/// Unknown path: 404. Known path, other method: 405. Malformed request: 400. Header over 16 KiB: 431. Body over max_body: 413. A handler that throws: 500
-/// (logged). None of these ends the process, and a slow or silent client costs one connection, never a thread.
+/// Answered without a handler, each with {"error":"…"} that names the way out: unknown path 404; known path, other method 405 (HEAD is served where
+/// GET is); malformed request 400; slow request 408; body over max_body 413; header over 16 KiB 431; a transfer coding other than chunked 501.
+/// A handler that throws: 500 (logged). None of these ends the process, and a slow or silent client costs one connection, never a thread.
+///
+///   Server server({.port = 9395});
+///   server.Route("GET", "/healthz", [](const Request&, Respond respond) { respond({.body = "{}"}); });
+///   if (auto started = server.Start(); !started) return started;
 class Server {
  public:
   explicit Server(ServerOptions options);
-  ~Server();   ///< Stop(0 s)
+  ~Server();  ///< Stop(0 s)
+  Server(const Server&) = delete;
+  Server& operator=(const Server&) = delete;
 
-  /// Before Start only.
+  /// Before Start only. A second handler for the same method and path replaces the first.
   void Route(std::string method, std::string path, Handler handler);
-  /// Binds and serves. kUnavailable names address and reason ("127.0.0.1:80: permission denied").
+  /// Binds and serves; once. kUnavailable names address and reason ("127.0.0.1:80: permission denied"), kInvalid a host that cannot be resolved.
   Result<> Start();
   /// The bound port, after Start.
   std::uint16_t port() const;
-  /// Stops accepting, lets running requests finish for at most `grace`, closes. Idempotent.
+  /// Stops accepting, closes idle connections, lets running requests finish for at most `grace` (their answers say `Connection: close`), closes.
+  /// No handler runs any more when it returns. Idempotent. REQUIRES: not called from a handler.
   void Stop(std::chrono::milliseconds grace);
 
  private:
@@ -68,14 +77,14 @@ class Server {
   std::unique_ptr<Impl> impl_;
 };
 
-/// Splits "HOST:PORT" ("[::1]:80", ":9395" = all addresses). kInvalid names the text.
+/// Splits "HOST:PORT" ("[::1]:80", ":9395" = all addresses). kInvalid names the text and the fault.
 struct Endpoint {
-  std::string host;
+  std::string host;  ///< as in ServerOptions
   std::uint16_t port = 0;
 };
 Result<Endpoint> ParseEndpoint(std::string_view text);
 
-/// Value of a query parameter, percent-decoded; empty when absent.
+/// Value of a query parameter, percent-decoded, "+" as space; the first of several; empty when absent.
 std::string QueryParameter(std::string_view query, std::string_view name);
 
 }  // namespace partage::http

@@ -321,8 +321,8 @@ std::optional<device::Allocation> PlaceOnNode(const Block& block, std::uint32_t 
 Shortfall ExplainNode(const Block& block, std::uint32_t row, const Ask& ask) {
   const NodeRow& node = block.rows[row];
   const auto& info = (*block.infos)[row];
-  if (!node.present || !info) return {.reason = Reason::kUnknownNode};
-  if (!info->quarantine.empty()) return {.reason = Reason::kQuarantined, .detail = info->quarantine};
+  if (!node.present) return {.reason = Reason::kUnknownNode};
+  if (info && !info->quarantine.empty()) return {.reason = Reason::kQuarantined, .detail = info->quarantine};
   if (node.count == 0) return {.reason = Reason::kNoDevices};
   return Trial(block, row, ask).Explain();
 }

@@ -59,7 +59,6 @@ class Cluster::Impl {
  private:
   /// What is known of a node besides its devices.
   struct Node {
-    std::string uid;
     std::uint64_t resource_version = 0;
     std::uint64_t touched = 0;
     std::string inventory_error;
@@ -127,12 +126,10 @@ void Cluster::Impl::ObserveNode(NodeObservation seen) {
   }
   const NodeId id = table_.Add(seen.name);
   Node& node = NodeOf(id);
-  const bool same_object = node.uid == seen.uid;
-  if (same_object && Older(seen.resource_version, node.resource_version)) {
+  if (Older(seen.resource_version, node.resource_version)) {
     if (table_.present(id)) node.touched = ++sequence_;
     return;
   }
-  node.uid = seen.uid;
   node.resource_version = seen.resource_version;
   node.touched = ++sequence_;
   node.inventory_error = seen.inventory_error;

@@ -29,18 +29,18 @@ struct PodRef {
 struct NodeObservation {
   std::string name, uid;
   std::uint64_t resource_version = 0;
-  device::NodeInventory inventory;   ///< empty: the node publishes none
-  std::string inventory_error;       ///< not empty: the inventory could not be read. The last good one stays, the node is quarantined
+  device::NodeInventory inventory;  ///< empty: the node publishes none
+  std::string inventory_error;      ///< not empty: the inventory could not be read. The last good one stays, the node is quarantined
 };
 
 /// What a watch says of a pod.
 struct PodObservation {
   PodRef pod;
   std::uint64_t resource_version = 0;
-  std::string node;                          ///< spec.nodeName; empty: not bound
-  bool finished = false;                     ///< Succeeded or Failed
-  std::vector<device::UuidUsage> usage;      ///< from its allocation; empty: takes nothing
-  std::string allocation_error;              ///< not empty: it holds devices but nobody can say which. Its node is quarantined while it lives
+  std::string node;                      ///< spec.nodeName; empty: not bound
+  bool finished = false;                 ///< Succeeded or Failed
+  std::vector<device::UuidUsage> usage;  ///< from its allocation; empty: takes nothing
+  std::string allocation_error;          ///< not empty: it holds devices but nobody can say which. Its node is quarantined while it lives
 };
 
 class Cluster;
@@ -140,7 +140,7 @@ class Cluster {
 
   struct Counts {
     std::size_t nodes = 0, devices = 0, pods_bound = 0, reserved = 0, nominal = 0, quarantined_nodes = 0;
-    std::size_t overcommitted_devices = 0;   ///< Σ shares > capacity: the node shrank, or two writers
+    std::size_t overcommitted_devices = 0;  ///< Σ shares > capacity: the node shrank, or two writers
   };
   Counts counts() const;
 

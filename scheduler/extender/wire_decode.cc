@@ -50,7 +50,7 @@ tl::unexpected<Error> StructureFault(simdjson::error_code error, std::string_vie
     case simdjson::UTF8_ERROR: return Fail(Code::kInvalid, "body: not UTF-8 near byte {} of {}", FirstBadUtf8(body), body.size());
     case simdjson::UNCLOSED_STRING: return Fail(Code::kInvalid, "body: ends inside a string after {} bytes", body.size());
     case simdjson::EMPTY: return Fail(Code::kInvalid, "body: empty, expected a JSON object");
-    case simdjson::INCOMPLETE_ARRAY_OR_OBJECT: return Fail(Code::kInvalid, "body: the object is not closed after {} bytes", body.size());
+    case simdjson::INCOMPLETE_ARRAY_OR_OBJECT: return Fail(Code::kInvalid, "body: does not end with the object's closing brace ({} bytes)", body.size());
     default: return Fault(error, "body");
   }
 }

@@ -1,0 +1,132 @@
+// SPDX-License-Identifier: Apache-2.0
+// Nominal shares and reservations.
+#include "scheduler/state/cluster_impl.h"
+
+namespace partage::scheduler {
+namespace {
+
+using ShareState = Cluster::ShareState;
+
+std::string WhereBound(const PodRef& pod, const std::string& node, ShareState state) {
+  return fmt::format("pod {}: {} on node {}", pod.FullName(), state == ShareState::kBound ? "already bound" : "a bind is in flight", node);
+}
+
+}  // namespace
+
+Result<> Cluster::Impl::RefuseIfHeld(const PodRef& pod, const PodUid& uid) const {
+  if (pods_.buried(uid)) return Fail(Code::kNotFound, "pod {} is finished or deleted", pod.FullName());
+  const PodRecord* record = pods_.Find(uid);
+  if (record != nullptr && record->state != ShareState::kNominal) {
+    return Fail(Code::kConflict, "{}", WhereBound(pod, table_.Name(record->node), record->state));
+  }
+  return {};
+}
+
+// Asks the placer and checks its answer: whatever a policy does, no device is given out beyond its capacity.
+Result<device::Allocation> Cluster::Impl::Place(const PodRef& pod, NodeId id, const Placer& place) const {
+  auto allocation = place(table_.block(id), id % kBlockNodes);
+  if (!allocation) return Fail(allocation.error());
+  std::vector<PositionUsage> shares;
+  for (const auto& [uuid, usage] : device::CollapseUsage(*allocation)) {
+    const std::int32_t position = table_.info(id).inventory.Find(uuid);
+    if (position < 0) return Fail(Code::kInternal, "pod {}: placed on unknown device {} of node {}", pod.FullName(), uuid, table_.Name(id));
+    shares.push_back({static_cast<std::uint32_t>(position), usage});
+  }
+  if (!table_.row(id).open || !table_.CanTake(id, shares)) {
+    return Fail(Code::kInternal, "pod {}: placed beyond the capacity of node {}", pod.FullName(), table_.Name(id));
+  }
+  return allocation;
+}
+
+Result<> Cluster::Impl::Nominate(const PodRef& pod, std::string_view node, std::chrono::milliseconds ttl, const Placer& place) {
+  MutexLock lock(mutex_);
+  const PodUid uid(pod.uid);
+  if (auto free = RefuseIfHeld(pod, uid); !free) return free;
+  Remove(uid);
+  const NodeId id = Open(node);
+  auto allocation =
+      id == kNoNode ? Result<device::Allocation>(Fail(Code::kNotFound, "node {} does not exist", node)) : Place(pod, id, place);
+  if (allocation) {
+    Put(pod, id, ShareState::kNominal, device::CollapseUsage(*allocation), "", 0);
+    nominal_[uid] = {std::move(*allocation), clock_.Now() + ttl};
+  }
+  PublishLocked();
+  return allocation ? Result<>() : Result<>(Fail(allocation.error()));
+}
+
+void Cluster::Impl::DropNominal(const PodRef& pod) {
+  MutexLock lock(mutex_);
+  const PodUid uid(pod.uid);
+  if (!nominal_.contains(uid)) return;
+  Remove(uid);
+  PublishLocked();
+}
+
+std::optional<std::string> Cluster::Impl::NominalNode(const PodRef& pod) const {
+  MutexLock lock(mutex_);
+  const auto found = nominal_.find(PodUid(pod.uid));
+  if (found == nominal_.end()) return std::nullopt;
+  return found->second.allocation.node;
+}
+
+std::size_t Cluster::Impl::ExpireNominals() {
+  MutexLock lock(mutex_);
+  std::vector<PodUid> over;
+  for (const auto& [uid, held] : nominal_) {
+    if (held.until <= clock_.Now()) over.push_back(uid);
+  }
+  for (const PodUid& uid : over) Remove(uid);
+  PublishLocked();
+  return over.size();
+}
+
+Result<Reservation> Cluster::Impl::Reserve(Cluster& owner, const PodRef& pod, std::string_view node, const Placer& place) {
+  MutexLock lock(mutex_);
+  const PodUid uid(pod.uid);
+  if (auto free = RefuseIfHeld(pod, uid); !free) return Fail(free.error());
+  const NodeId id = Open(node);
+  std::optional<device::Allocation> kept;
+  if (const auto nominal = nominal_.find(uid); nominal != nominal_.end() && nominal->second.allocation.node == node) {
+    kept = nominal->second.allocation;
+  }
+  Remove(uid);
+  if (id == kNoNode) {
+    PublishLocked();
+    return Fail(Code::kNotFound, "node {} does not exist", node);
+  }
+  // The devices of the nominal share are free again, for us alone: nobody can have come between. They may have become unhealthy, so ask.
+  auto allocation = kept ? Place(pod, id, [&](const Block&, std::uint32_t) { return Result<device::Allocation>(*kept); })
+                         : Result<device::Allocation>(Fail(Code::kNotFound, "no nominal share"));
+  if (!allocation) allocation = Place(pod, id, place);
+  if (allocation) {
+    Put(pod, id, ShareState::kReserved, device::CollapseUsage(*allocation), "", 0);
+    reserved_[uid] = {*allocation, {}};
+  }
+  PublishLocked();
+  if (!allocation) return Fail(allocation.error());
+  return Reservation(owner, pod, std::move(*allocation), table_.info(id).inventory.dialect);
+}
+
+std::optional<device::Allocation> Cluster::Impl::InFlight(const PodRef& pod) const {
+  MutexLock lock(mutex_);
+  const auto found = reserved_.find(PodUid(pod.uid));
+  if (found == reserved_.end()) return std::nullopt;
+  return found->second.allocation;
+}
+
+void Cluster::Impl::Settle(const PodRef& pod, bool bound) {
+  MutexLock lock(mutex_);
+  const PodUid uid(pod.uid);
+  PodRecord* record = pods_.Find(uid);
+  if (record == nullptr || record->state != ShareState::kReserved) return;
+  if (bound) {
+    record->state = ShareState::kBound;
+    record->touched = ++sequence_;
+    reserved_.erase(uid);
+  } else {
+    Remove(uid);
+    PublishLocked();
+  }
+}
+
+}  // namespace partage::scheduler

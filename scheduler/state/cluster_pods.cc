@@ -1,0 +1,147 @@
+// SPDX-License-Identifier: Apache-2.0
+// What watches say of pods.
+#include <algorithm>
+
+#include "scheduler/state/cluster_impl.h"
+
+namespace partage::scheduler {
+namespace {
+
+using ShareState = Cluster::ShareState;
+
+}  // namespace
+
+std::vector<device::UuidUsage> Cluster::Impl::UsageOf(const PodRecord& record) const {
+  std::vector<device::UuidUsage> usage;
+  const auto& devices = table_.info(record.node).inventory.devices;
+  for (const auto& [position, amount] : record.shares) usage.push_back({devices[position].uuid, amount});
+  if (record.trouble) usage.insert(usage.end(), record.trouble->unmatched.begin(), record.trouble->unmatched.end());
+  std::sort(usage.begin(), usage.end(), [](const auto& a, const auto& b) { return a.uuid < b.uuid; });
+  return usage;
+}
+
+// Puts usage on the node's devices; what does not match stays with the record as trouble and quarantines the node.
+void Cluster::Impl::Match(PodRecord& record, const std::vector<device::UuidUsage>& usage, const std::string& error) {
+  auto trouble = std::make_unique<PodRecord::Trouble>();
+  trouble->error = error;
+  const auto& inventory = table_.info(record.node).inventory;
+  std::vector<PositionUsage> shares;
+  for (const auto& [uuid, amount] : usage) {
+    const std::int32_t position = inventory.Find(uuid);
+    if (position < 0) {
+      trouble->unmatched.push_back({uuid, amount});
+    } else {
+      shares.push_back({static_cast<std::uint32_t>(position), amount});
+    }
+  }
+  table_.Apply(record.node, shares, +1);
+  record.shares.assign(shares.begin(), shares.end());
+  record.trouble.reset();
+  if (!error.empty() || !trouble->unmatched.empty()) {
+    record.trouble = std::move(trouble);
+    ++NodeOf(record.node).troubled_pods;
+  }
+}
+
+void Cluster::Impl::Put(const PodRef& pod, NodeId node, ShareState state, const std::vector<device::UuidUsage>& usage,
+                        const std::string& error, std::uint64_t version) {
+  PodRecord& record = pods_.Insert(PodUid(pod.uid), PodName(pod.ns, pod.name), node);
+  record.state = state;
+  record.resource_version = version;
+  record.touched = ++sequence_;
+  NodeOf(node);
+  Match(record, usage, error);
+  if (record.trouble) RefreshQuarantine(node);
+}
+
+// Gives back whatever the pod holds. False when it held nothing.
+bool Cluster::Impl::Remove(const PodUid& uid) {
+  PodRecord* record = pods_.Find(uid);
+  if (record == nullptr) return false;
+  const NodeId node = record->node;
+  table_.Apply(node, {record->shares.begin(), record->shares.end()}, -1);
+  const bool troubled = record->trouble != nullptr;
+  pods_.Erase(uid);
+  nominal_.erase(uid);
+  reserved_.erase(uid);
+  MarkFreed(node);
+  if (troubled) {
+    --nodes_[node].troubled_pods;
+    RefreshQuarantine(node);
+  }
+  DropIfEmpty(node);
+  return true;
+}
+
+bool Cluster::Impl::SameShare(const PodRecord& record, const PodObservation& pod) const {
+  return record.state == ShareState::kBound && table_.Name(record.node) == pod.node &&
+         (record.trouble ? record.trouble->error : "") == pod.allocation_error && UsageOf(record) == pod.usage;
+}
+
+void Cluster::Impl::ObservePod(PodObservation seen) {
+  MutexLock lock(mutex_);
+  const PodUid uid(seen.pod.uid);
+  if (pods_.buried(uid)) return;
+  PodRecord* record = pods_.Find(uid);
+  if (record != nullptr && Older(seen.resource_version, record->resource_version)) {
+    record->touched = ++sequence_;
+    return;
+  }
+  if (seen.finished) {
+    Remove(uid);
+    pods_.Bury(uid);
+    return;
+  }
+  // Not bound: news only of a pod we know nothing of. Of one that holds a share it is an echo from before its Binding.
+  if (seen.node.empty()) {
+    if (record != nullptr) record->touched = ++sequence_;
+    return;
+  }
+  if (seen.usage.empty() && seen.allocation_error.empty()) {
+    Remove(uid);
+    return;
+  }
+  std::sort(seen.usage.begin(), seen.usage.end(), [](const auto& a, const auto& b) { return a.uuid < b.uuid; });
+  if (record != nullptr && SameShare(*record, seen)) {
+    record->resource_version = std::max(record->resource_version, seen.resource_version);
+    record->touched = ++sequence_;
+    return;
+  }
+  Remove(uid);
+  Put(seen.pod, table_.Add(seen.node), ShareState::kBound, seen.usage, seen.allocation_error, seen.resource_version);
+}
+
+void Cluster::Impl::ForgetPod(const PodRef& pod) {
+  MutexLock lock(mutex_);
+  const PodUid uid(pod.uid);
+  Remove(uid);
+  pods_.Bury(uid);
+}
+
+void Cluster::Impl::BeginPodList() {
+  MutexLock lock(mutex_);
+  pod_list_began_ = ++sequence_;
+}
+
+// A bind committed before the list was asked for must be in it (lists are consistent reads), so only what was touched since may be missing.
+// Nominal shares and binds in flight end by their own rules.
+void Cluster::Impl::EndPodList() {
+  MutexLock lock(mutex_);
+  for (const PodUid& uid : pods_.Uids()) {
+    const PodRecord& record = *pods_.Find(uid);
+    if (record.state != ShareState::kBound || record.touched >= pod_list_began_) continue;
+    Remove(uid);
+    pods_.Bury(uid);
+  }
+}
+
+void Cluster::Impl::PublishLocked() {
+  if (table_.dirty()) published_.store(table_.MakeSnapshot(), std::memory_order_release);
+}
+
+void Cluster::Impl::Publish() {
+  MutexLock lock(mutex_);
+  PublishLocked();
+}
+
+}  // namespace partage::scheduler

@@ -3,32 +3,17 @@
 #pragma once
 
 #include <cstdint>
-#include <optional>
 #include <string>
 #include <string_view>
 
 #include <nlohmann/json.hpp>
 
-#include "base/result.h"
+#include "base/problem.h"
 #include "base/text.h"
 
 namespace partage::device {
 
 using Json = nlohmann::json;
-
-/// Collects the first thing that is wrong with a document; what follows is ignored. Not thread-safe.
-class Problem {
- public:
-  template <class... Args>
-  void Report(fmt::format_string<Args...> format, Args&&... args) {
-    if (!error_) error_ = Error{Code::kInvalid, fmt::format(format, std::forward<Args>(args)...)};
-  }
-  bool any() const { return error_.has_value(); }
-  const Error& error() const { return *error_; }
-
- private:
-  std::optional<Error> error_;
-};
 
 /// Parses without throwing; a discarded value and a report when the text is not JSON.
 inline Json ParseJson(std::string_view text, Problem& problem) {

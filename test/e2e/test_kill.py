@@ -70,13 +70,15 @@ class Kill(Scenario):
         self.nodes(*(Node(f"n{index}").gpus(8).build() for index in range(10)))
         churn, seen = Churn(self.api, random.Random(seed + 1)), {}
         churn.start()
-        for _ in range(KILLS):
-            time.sleep(dice.uniform(0, 0.7))  # from before it listens to well into the burst
-            self.partage.kill()
-            self.remember_allocations(seen)
-            self.partage.start()
-        self.partage.wait()
-        churn.finish()
+        try:
+            for _ in range(KILLS):
+                time.sleep(dice.uniform(0, 0.7))  # from before it listens to well into the burst
+                self.partage.kill()
+                self.remember_allocations(seen)
+                self.partage.start()
+            self.partage.wait()
+        finally:
+            churn.finish()
         self.wait_bound(churn.created - churn.deleted, timeout=60)
         self.remember_allocations(seen)
         self.assertEqual(churn.created - churn.deleted, {pod["metadata"]["name"] for pod in self.api.pods("spec.nodeName!=")})

@@ -105,7 +105,7 @@ class Scenario(unittest.TestCase):
     def ledger(self) -> dict[tuple[str, str], invariants.Amount]:
         """What partage-scheduler believes is taken of each device: (node, uuid) → amount."""
         return {
-            (node["name"], device["uuid"]): invariants.Amount(device["used"]["slots"], device["used"]["memoryMiB"], device["used"]["cores"])
+            (node["name"], device["uuid"]): invariants.Amount(*(device[kind]["used"] for kind in ("slots", "memoryMiB", "cores")))
             for node in self.partage.state("?pods=false")["nodes"]
             for device in node["devices"]
         }

@@ -19,17 +19,23 @@ namespace partage::k8s {
 struct Reply {
   int status = 0;
   std::string body;
-  std::chrono::milliseconds retry_after{0};   ///< from Retry-After; 0 when absent
+  std::chrono::milliseconds retry_after{0};  ///< from Retry-After; 0 when absent
 };
 
 /// REST client of one API server, on cpp-httplib: a pool of keep-alive connections, TLS, bearer token re-read from its file, client certificates.
 /// Blocking: call it from worker threads. Thread-safe.
 ///
-/// Transport failures are Errors: kUnavailable when the request certainly never reached the server (refused, unresolved, TLS handshake),
-/// kUnknown when it may have (time-out or reset after sending). HTTP statuses are Replies; see ErrorOf.
+/// Transport failures are Errors: kUnavailable when the request certainly never reached the server whole (refused, unresolved, TLS handshake, broken off
+/// while sending, no free connection), kUnknown when it may have (time-out or reset after sending). HTTP statuses are Replies; see ErrorOf.
+///
+/// Retried inside, once: a request that a reused connection could not deliver (certainly not executed), a GET that got no byte of an answer on a reused
+/// connection, and a 401 when the token file holds another token than was sent. Nothing else: 429 is the caller's to wait for.
+///
+/// Paths are sent as they are, e.g. "/api/v1/pods?fieldSelector=spec.nodeName%3Dn1": the caller escapes. A path with spaces or control characters is kInvalid.
 class Client {
  public:
-  /// kInvalid when the configuration cannot work (bad URL, unreadable certificate or key: the message names the file).
+  /// kInvalid when the configuration cannot work (bad URL, unreadable certificate, key or token: the message names the file). `clock` must outlive the client.
+  /// Makes the process ignore SIGPIPE where its disposition is the default: a write to a closed connection is an Error here, not a death.
   static Result<std::unique_ptr<Client>> Make(ClientConfig config, const Clock& clock);
   virtual ~Client() = default;
 
@@ -38,12 +44,13 @@ class Client {
   virtual Result<Reply> Patch(const std::string& path, const std::string& body, const std::string& content_type) = 0;
   virtual Result<Reply> Delete(const std::string& path) = 0;
 
-  /// GET whose body arrives in pieces. `on_status` sees the status first; return false to stop. `on_data` gets each piece; false stops, as does `stop`.
-  /// Ends without error at the server's end of body. `idle` bounds the silence between two pieces (kUnknown after it).
+  /// GET whose body arrives in pieces. `on_status` sees status and Retry-After first; return false to stop. `on_data` gets the body, what arrived together as
+  /// one piece; false stops, as does `stop` (seen within half a second, without an error). Ends without error at the server's end of body.
+  /// `idle` bounds the server's silence (kUnknown after it). Its connection does not count towards max_connections.
   struct Stream {
     std::function<bool(const Reply& head)> on_status;
     std::function<bool(std::string_view data)> on_data;
-    std::chrono::seconds idle{60};
+    std::chrono::milliseconds idle{60000};
   };
   virtual Result<> GetStream(const std::string& path, const Stream& stream, std::stop_token stop) = 0;
 

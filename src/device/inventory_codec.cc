@@ -273,7 +273,7 @@ Result<NodeInventory> DecodeHamiInventory(std::string_view vendor, const HamiNod
   Problem problem;
   Builder builder(NodeInventory::Dialect::kHami, problem);
   const auto registered = Trim(annotations.registered);
-  if (registered.starts_with('[')) {
+  if (registered.starts_with('[') || registered == "null") {  // Go writes an empty list as null
     ReadHamiJson(registered, vendor, problem, builder);
   } else {
     ReadHamiColonText(registered, vendor, problem, builder);

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 #include <algorithm>
-#include <set>
+#include <limits>
 
 #include "base/check.h"
 #include "base/problem.h"

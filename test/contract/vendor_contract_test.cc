@@ -1,8 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 // What every vendor definition owes: it loads, it clashes with no other, and its own examples come true.
-#include <algorithm>
 #include <catch2/catch.hpp>
-#include <set>
 
 #include <yaml-cpp/yaml.h>
 

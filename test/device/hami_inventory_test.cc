@@ -65,6 +65,7 @@ TEST_CASE("HAMi's older colon text is read with 7 and with 9 fields") {
 
 TEST_CASE("A node without cards has an empty inventory") {
   CHECK(Decode("[]")->devices.empty());
+  CHECK(Decode("null")->devices.empty());
   CHECK(Decode(":")->devices.empty());
 }
 

@@ -10,17 +10,18 @@ using device::Mode;
 using test::GpuPod;
 using test::Pod;
 
+const Catalog kVendors = Catalog::Embedded();
 const PolicyNames kPolicies{.node = {"binpack", "spread"}, .device = {"binpack", "mutex", "numa", "spread"}};
 
 device::PodRequest Parse(const PodInput& pod) {
-  const auto request = Catalog::Embedded().Parse(pod, kPolicies);
+  const auto request = kVendors.Parse(pod, kPolicies);
   INFO((request ? "" : request.error().message));
   REQUIRE(request.has_value());
   return *request;
 }
 
 std::string Refusal(std::string key, std::string value) {
-  const auto request = Catalog::Embedded().Parse(GpuPod().Annotation(std::move(key), std::move(value)), kPolicies);
+  const auto request = kVendors.Parse(GpuPod().Annotation(std::move(key), std::move(value)), kPolicies);
   REQUIRE_FALSE(request.has_value());
   CHECK(request.error().code == Code::kInvalid);
   return request.error().message;
@@ -86,7 +87,7 @@ TEST_CASE("Policies are taken when they are registered, and refused with the kno
 
 TEST_CASE("Two spellings of one annotation must agree") {
   const auto pod = GpuPod().Annotation("nvidia.com/use-gputype", "A100").Annotation("partage.dev/use-gputype", "T4");
-  CHECK(Catalog::Embedded().Parse(pod, kPolicies).error().message ==
+  CHECK(kVendors.Parse(pod, kPolicies).error().message ==
         "annotations nvidia.com/use-gputype \"A100\" and partage.dev/use-gputype \"T4\" contradict each other; keep one");
   CHECK(Parse(GpuPod().Annotation("hami.io/node-scheduler-policy", "spread ").Annotation("partage.dev/node-scheduler-policy", "spread"))
             .node_policy == "spread");

@@ -12,6 +12,8 @@ using device::ContainerKind;
 using device::DeviceRequest;
 using test::Pod;
 
+const Catalog kVendors = Catalog::Embedded();
+
 Catalog WithDefaults(std::int32_t count, std::int32_t mib, std::int32_t cores, std::int32_t factor) {
   auto catalog = Catalog::Embedded();
   auto nvidia = *catalog.Find("nvidia");
@@ -23,21 +25,21 @@ Catalog WithDefaults(std::int32_t count, std::int32_t mib, std::int32_t cores, s
   return catalog;
 }
 
-DeviceRequest Ask(Quantities limits, const Catalog& catalog = Catalog::Embedded()) {
+DeviceRequest Ask(Quantities limits, const Catalog& catalog = kVendors) {
   const auto request = catalog.Parse(Pod().Container("main", std::move(limits)), {});
   INFO((request ? "" : request.error().message));
   REQUIRE(request.has_value());
   return request->containers.at(0).devices.at(0);
 }
 
-std::string Refusal(Quantities limits, const Catalog& catalog = Catalog::Embedded()) {
+std::string Refusal(Quantities limits, const Catalog& catalog = kVendors) {
   const auto request = catalog.Parse(Pod().Container("main", std::move(limits)), {});
   REQUIRE_FALSE(request.has_value());
   CHECK(request.error().code == Code::kInvalid);
   return request.error().message;
 }
 
-std::string MemoryRefusal(std::string text, const Catalog& catalog = Catalog::Embedded()) {
+std::string MemoryRefusal(std::string text, const Catalog& catalog = kVendors) {
   const auto message = Refusal({{"nvidia.com/gpumem", text}}, catalog);
   const auto start = fmt::format("container main: nvidia.com/gpumem \"{}\" ", text);
   CHECK(message.substr(0, start.size()) == start);
@@ -45,11 +47,11 @@ std::string MemoryRefusal(std::string text, const Catalog& catalog = Catalog::Em
 }
 
 TEST_CASE("All containers are kept in order, with those that want nothing") {
-  const auto request = Catalog::Embedded().Parse(Pod()
-                                                     .Container("warm", {{"nvidia.com/gpumem", "500"}}, ContainerKind::kInit)
-                                                     .Container("proxy", {}, ContainerKind::kSidecar)
-                                                     .Container("main", {{"nvidia.com/gpu", "2"}, {"nvidia.com/priority", "1"}}),
-                                                 {});
+  const auto request = kVendors.Parse(Pod()
+                                          .Container("warm", {{"nvidia.com/gpumem", "500"}}, ContainerKind::kInit)
+                                          .Container("proxy", {}, ContainerKind::kSidecar)
+                                          .Container("main", {{"nvidia.com/gpu", "2"}, {"nvidia.com/priority", "1"}}),
+                                      {});
   REQUIRE(request.has_value());
   REQUIRE(request->containers.size() == 3);
   CHECK((request->containers[0].name == "warm" && request->containers[0].kind == ContainerKind::kInit));
@@ -59,13 +61,13 @@ TEST_CASE("All containers are kept in order, with those that want nothing") {
 }
 
 TEST_CASE("A pod that wants nothing gives an empty request, whatever its annotations say") {
-  const auto request = Catalog::Embedded().Parse(Pod().Container("main", {}).Annotation("hami.io/node-scheduler-policy", "nonsense"), {});
+  const auto request = kVendors.Parse(Pod().Container("main", {}).Annotation("hami.io/node-scheduler-policy", "nonsense"), {});
   REQUIRE(request.has_value());
   CHECK_FALSE(request->wants_devices());
 }
 
 TEST_CASE("Limits win over requests, and requests alone are read") {
-  const auto parse = [](const Pod& pod) { return Catalog::Embedded().Parse(pod, {})->containers.at(0).devices.at(0); };
+  const auto parse = [](const Pod& pod) { return kVendors.Parse(pod, {})->containers.at(0).devices.at(0); };
   CHECK(parse(Pod().Container("a", {{"nvidia.com/gpumem", "1000"}}).Requests({{"nvidia.com/gpumem", "2000"}})).mib == 1000);
   CHECK(parse(Pod().Container("a", {}).Requests({{"nvidia.com/gpumem", "2000"}})).mib == 2000);
 }
@@ -140,7 +142,6 @@ TEST_CASE("One container may ask several vendors") {
 
 TEST_CASE("Random quantities never do worse than an error, and what is accepted is in bounds") {
   std::mt19937_64 random(11);
-  const auto catalog = Catalog::Embedded();
   constexpr std::string_view kAlphabet = "0123456789-.kMGiEe";
   const auto quantity = [&] {
     std::string text(1 + random() % 6, '0');
@@ -149,10 +150,10 @@ TEST_CASE("Random quantities never do worse than an error, and what is accepted 
   };
   for (int i = 0; i < 20'000; ++i) {
     Quantities limits;
-    for (const auto& name : catalog.Find("nvidia")->Resources()) {
+    for (const auto& name : kVendors.Find("nvidia")->Resources()) {
       if (random() % 2) limits[name] = quantity();
     }
-    const auto request = catalog.Parse(Pod().Container("main", limits), {});
+    const auto request = kVendors.Parse(Pod().Container("main", limits), {});
     if (!request || !request->wants_devices()) continue;
     const auto& devices = request->containers[0].devices[0];
     REQUIRE((devices.count >= 1 && devices.count <= 1024 && devices.mib >= 0));

@@ -21,7 +21,7 @@ from typing import ClassVar
 
 from . import invariants
 from .api import Api, Object
-from .control_plane import ROOT, ControlPlane, Extender, Partage
+from .control_plane import ROOT, ControlPlane, Extender, Partage, program
 from .process import Process, eventually
 
 
@@ -37,6 +37,7 @@ class Scenario(unittest.TestCase):
 
     @classmethod
     def setUpClass(cls) -> None:
+        program("partage-scheduler", "PARTAGE_SCHEDULER")  # fails at once where there is none
         folder = _work_folder() / cls.__name__
         folder.mkdir()
         cls.control_plane = ControlPlane(folder, audit=cls.audit)

@@ -1,0 +1,137 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "scheduler/extender/cluster_api.h"
+
+#include <vector>
+
+#include <catch2/catch.hpp>
+#include <nlohmann/json.hpp>
+
+namespace partage::scheduler {
+namespace {
+
+using namespace std::chrono_literals;
+using nlohmann::json;
+
+// Records calls and answers each with the same reply or error.
+class RecordingClient final : public k8s::Client {
+ public:
+  struct Call {
+    std::string method, path, body, content_type;
+  };
+
+  Result<k8s::Reply> Get(const std::string& path) override { return Record({"GET", path, "", ""}); }
+  Result<k8s::Reply> Post(const std::string& path, const std::string& body) override { return Record({"POST", path, body, ""}); }
+  Result<k8s::Reply> Patch(const std::string& path, const std::string& body, const std::string& type) override {
+    return Record({"PATCH", path, body, type});
+  }
+  Result<k8s::Reply> Delete(const std::string& path) override { return Record({"DELETE", path, "", ""}); }
+  Result<> GetStream(const std::string&, const Stream&, std::stop_token) override { return {}; }
+  std::string server() const override { return "test"; }
+
+  Result<k8s::Reply> answer = k8s::Reply{.status = 200, .body = "{}"};
+  std::vector<Call> calls;
+
+ private:
+  Result<k8s::Reply> Record(Call call) {
+    calls.push_back(std::move(call));
+    return answer;
+  }
+};
+
+const k8s::Binding kBinding{
+    .ns = "team-a", .name = "p", .uid = "u", .node = "gpu-1.example", .annotations = {{"partage.dev/allocation", "{}"}}};
+
+TEST_CASE("A Binding is posted to the pod's binding subresource") {
+  RecordingClient client;
+  client.answer->status = 201;
+  const auto api = MakeKubeClusterApi(client);
+  REQUIRE(api->WriteBinding(kBinding));
+  REQUIRE(client.calls.size() == 1);
+  CHECK(client.calls[0].method == "POST");
+  CHECK(client.calls[0].path == "/api/v1/namespaces/team-a/pods/p/binding");
+  const json body = json::parse(client.calls[0].body);
+  CHECK(body["kind"] == "Binding");
+  CHECK(body["metadata"]["uid"] == "u");
+  CHECK(body["metadata"]["annotations"]["partage.dev/allocation"] == "{}");
+  CHECK(body["target"]["name"] == "gpu-1.example");
+}
+
+TEST_CASE("Statuses and transport failures keep their meaning, and name the call") {
+  RecordingClient client;
+  const auto api = MakeKubeClusterApi(client);
+  const auto code_of = [&](int status) {
+    client.answer = k8s::Reply{.status = status, .body = R"({"kind":"Status","message":"the reason"})"};
+    return api->WriteBinding(kBinding).error();
+  };
+  CHECK(code_of(404).code == Code::kNotFound);
+  CHECK(code_of(409).code == Code::kConflict);
+  CHECK(code_of(403).code == Code::kInvalid);
+  CHECK(code_of(422).code == Code::kInvalid);
+  CHECK(code_of(429).code == Code::kUnavailable);
+  CHECK(code_of(500).code == Code::kUnknown);
+  CHECK_THAT(code_of(409).message, Catch::Contains("POST /api/v1/namespaces/team-a/pods/p/binding") && Catch::Contains("the reason"));
+  client.answer = Fail(Code::kUnavailable, "connection refused");
+  CHECK(api->WriteBinding(kBinding).error().code == Code::kUnavailable);
+  client.answer = Fail(Code::kUnknown, "time-out");
+  CHECK(api->GetPod("team-a", "p").error().code == Code::kUnknown);
+}
+
+TEST_CASE("The wait a throttling server asks for is remembered until it serves again") {
+  RecordingClient client;
+  const auto api = MakeKubeClusterApi(client);
+  CHECK(api->retry_after() == 0ms);
+  client.answer = k8s::Reply{.status = 429, .body = "{}", .retry_after = 2s};
+  CHECK_FALSE(api->WriteBinding(kBinding));
+  CHECK(api->retry_after() == 2s);
+  client.answer = k8s::Reply{.status = 201, .body = "{}"};
+  CHECK(api->WriteBinding(kBinding));
+  CHECK(api->retry_after() == 0ms);
+}
+
+TEST_CASE("A live pod is read whole") {
+  RecordingClient client;
+  client.answer->body = R"({"metadata":{"name":"p","namespace":"team-a","uid":"u","annotations":{"k":"v"}},"spec":{"nodeName":"n1"}})";
+  const auto pod = MakeKubeClusterApi(client)->GetPod("team-a", "p");
+  REQUIRE(pod);
+  CHECK(client.calls.at(0).path == "/api/v1/namespaces/team-a/pods/p");
+  CHECK(pod->uid == "u");
+  CHECK(pod->node_name == "n1");
+  CHECK(pod->annotations.at("k") == "v");
+}
+
+TEST_CASE("An answer that is no pod is an error") {
+  RecordingClient client;
+  for (const char* body : {"", "null", "[]", "{\"metadata\":"}) {
+    client.answer->body = body;
+    CHECK_FALSE(MakeKubeClusterApi(client)->GetPod("team-a", "p"));
+  }
+}
+
+TEST_CASE("An annotation of a node is merge-patched") {
+  RecordingClient client;
+  REQUIRE(MakeKubeClusterApi(client)->AnnotateNode("gpu-1", "partage.dev/requeue", "now"));
+  REQUIRE(client.calls.size() == 1);
+  CHECK(client.calls[0].method == "PATCH");
+  CHECK(client.calls[0].path == "/api/v1/nodes/gpu-1");
+  CHECK(client.calls[0].content_type == "application/merge-patch+json");
+  CHECK(json::parse(client.calls[0].body) == json{{"metadata", {{"annotations", {{"partage.dev/requeue", "now"}}}}}});
+}
+
+TEST_CASE("Names that Kubernetes would not accept never reach a path") {
+  RecordingClient client;
+  const auto api = MakeKubeClusterApi(client);
+  for (const std::string name : {"", "..", "a/b", "a?x=1", "a%2fb", "A", "a b", "a\n", "-a", "a-", "ü"}) {
+    k8s::Binding binding = kBinding;
+    binding.name = name;
+    CHECK(api->WriteBinding(binding).error().code == Code::kInvalid);
+    binding = kBinding;
+    binding.node = name;
+    CHECK(api->WriteBinding(binding).error().code == Code::kInvalid);
+    CHECK(api->GetPod(name, "p").error().code == Code::kInvalid);
+    CHECK(api->AnnotateNode(name, "k", "v").error().code == Code::kInvalid);
+  }
+  CHECK(client.calls.empty());
+}
+
+}  // namespace
+}  // namespace partage::scheduler

@@ -89,6 +89,7 @@ Result<Endpoint> ParseEndpoint(const std::string& url) {
   while (endpoint.prefix.ends_with('/')) endpoint.prefix.pop_back();
   rest = rest.substr(0, path);
   const bool bracket = rest.starts_with('[');
+  if (bracket && rest.find(']') == rest.npos) return Fail(Code::kInvalid, "server \"{}\": the [ of the address is not closed", url);
   const auto host_end = std::min(bracket ? rest.find(']') : rest.find(':'), rest.size());
   endpoint.host = rest.substr(bracket, host_end - bracket);
   rest.remove_prefix(std::min(host_end + bracket, rest.size()));

@@ -26,18 +26,20 @@ class Sink {
   virtual void ReplaceBegin() = 0;
   virtual void ReplaceEnd() = 0;
   virtual void Upsert(T&& object) = 0;
+  /// When the last state cannot be decoded, only names, UID and version are filled.
   virtual void Remove(T&& last_state) = 0;
-  /// An object that DecodePod/DecodeNode refused. `what` names it as far as it could be read.
+  /// An object that exists and that DecodePod/DecodeNode refused. `what` names it as far as it could be read.
   virtual void Undecodable(const std::string& what, const Error& error) = 0;
   /// After a burst of calls (a list page, or the watch frames that arrived together): time to publish.
   virtual void Flush() = 0;
 };
 
 struct ReflectorOptions {
-  std::string path;                        ///< "/api/v1/pods"
-  std::string query;                       ///< extra parameters, "fieldSelector=…"; may be empty
+  std::string path;   ///< "/api/v1/pods"
+  std::string query;  ///< extra parameters, "fieldSelector=…"; may be empty
   int page_size = 1000;
-  bool watch_list = true;                  ///< try sendInitialEvents; falls back to list + watch by itself when refused (422/400)
+  bool watch_list = true;  ///< read by sendInitialEvents; falls back to pages by itself where a server refuses (400, 422) or ignores it
+  std::chrono::milliseconds watch_list_patience{10000};  ///< longest silence in such a read before the fall-back
   std::chrono::milliseconds backoff_first{800}, backoff_max{30000};
 };
 
@@ -46,14 +48,21 @@ struct ReflectorStats {
   std::atomic<std::uint64_t> lists{0}, relists_410{0}, watches{0}, events{0}, undecodable{0}, errors{0};
 };
 
-/// Keeps a Sink in step with one resource of the API server, by client-go's reflector algorithm (list or streaming list, watch with bookmarks, 410 → relist,
-/// 429 and refused connections → keep the version and re-watch, back-off with jitter). Owns one thread. Client, sink and clock must outlive it.
+/// Keeps a Sink in step with one resource of the API server, by client-go's reflector algorithm. Owns one thread. Client, sink and clock must outlive it.
 /// T is Pod or Node.
+///
+///            ┌──────── 410, other HTTP errors, a watch that ended at once (back-off) ────────┐
+///            ▼                                                                               │
+///     full read (streaming list, else pages) ──── ReplaceEnd ────▶ watch from its version ───┤
+///            │      ▲                                                │      ▲                │
+///            └──────┘ failed (back-off)                              └──────┘ ended by the server; or 429, server unreachable (back-off)
+///
+/// Back-off: first, doubling up to max, jittered to [d, 2d), from the start again after two healthy minutes; never shorter than a Retry-After.
 template <class T>
 class Reflector {
  public:
   Reflector(Client& client, ReflectorOptions options, Sink<T>& sink, const Clock& clock);
-  ~Reflector();   ///< Stop()
+  ~Reflector();  ///< Stop()
   /// True once a full read has ended. Thread-safe.
   bool synced() const;
   /// Blocks until synced or the time is up; returns synced(). Thread-safe.

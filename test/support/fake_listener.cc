@@ -87,6 +87,7 @@ bool HttpReply::Write(std::string_view data) {
 }
 
 void HttpReply::Send(int status, std::string_view body, std::string_view headers) {
+  busy_ = false;
   auto message =
       fmt::format("HTTP/1.1 {} Status\r\nContent-Type: application/json\r\nContent-Length: {}\r\n{}\r\n", status, body.size(), headers);
   if (body.size() < 4096) {
@@ -106,7 +107,10 @@ bool HttpReply::Chunk(std::string_view data) {
   return Write(fmt::format("{:x}\r\n{}\r\n", data.size(), data));
 }
 
-bool HttpReply::End() { return Write("0\r\n\r\n"); }
+bool HttpReply::End() {
+  busy_ = false;
+  return Write("0\r\n\r\n");
+}
 
 void HttpReply::Drop(bool reset) {
   if (reset) {
@@ -171,11 +175,10 @@ void FakeListener::Accept() {
 
 void FakeListener::Serve(Connection& connection) {
   std::string buffer;
-  HttpReply reply(connection.fd);
+  HttpReply reply(connection.fd, connection.busy);
   HttpRequest request;
   while (!stopping_ && !reply.dropped() && ReadRequest(connection, buffer, request)) {
     handler_(request, reply);
-    connection.busy = false;
     request = {};
   }
   MutexLock lock(mutex_);

@@ -25,7 +25,8 @@ struct HttpRequest {
 /// The way back to one client. Used by one thread.
 class HttpReply {
  public:
-  explicit HttpReply(int fd) : fd_(fd) {}
+  /// `busy` is cleared before the last byte leaves: a client that has its answer finds the connection idle.
+  HttpReply(int fd, std::atomic<bool>& busy) : fd_(fd), busy_(busy) {}
   /// A whole answer. `headers` are lines ending in "\r\n".
   void Send(int status, std::string_view body, std::string_view headers = {});
   /// A streamed answer: Begin, Chunk…, End. False when the client is gone.
@@ -41,6 +42,7 @@ class HttpReply {
  private:
   bool Write(std::string_view data);
   int fd_;
+  std::atomic<bool>& busy_;
   bool dropped_ = false;
 };
 

@@ -1,0 +1,29 @@
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+
+#include <memory>
+#include <string>
+
+namespace partage::test {
+
+/// Keys and certificates made on the spot, as PEM texts.
+struct Identity {
+  std::string certificate, key;
+};
+
+/// An authority that signs. Not thread-safe.
+class Authority {
+ public:
+  Authority();
+  ~Authority();
+  /// Its own certificate, to be trusted.
+  const std::string& certificate() const;
+  /// For a server or client; `names` is an OpenSSL subjectAltName, "DNS:api.test,IP:127.0.0.1".
+  Identity Issue(const std::string& names) const;
+
+ private:
+  struct Impl;
+  std::unique_ptr<Impl> impl_;
+};
+
+}  // namespace partage::test

@@ -8,16 +8,37 @@ namespace partage::metrics {
 
 inline const std::vector<double> kLatencyBuckets = {0.00005, 0.0001, 0.0002, 0.0005, 0.001, 0.002, 0.005, 0.01, 0.05, 0.1, 0.5, 1, 5};
 
-inline const Desc kFilterSeconds{Desc::Type::kHistogram, "partage_filter_duration_seconds", "Time to answer a filter call, from whole body to answer.", {"outcome"}, kLatencyBuckets};
-inline const Desc kPrioritizeSeconds{Desc::Type::kHistogram, "partage_prioritize_duration_seconds", "Time to answer a prioritize call.", {}, kLatencyBuckets};
-inline const Desc kBindSeconds{Desc::Type::kHistogram, "partage_bind_duration_seconds", "Time to answer a bind call, API server included.", {"outcome"}, kLatencyBuckets};
-inline const Desc kRefusals{Desc::Type::kCounter, "partage_filter_refused_nodes_total", "Nodes refused by filter calls that found no fit, by reason.", {"reason"}, {}};
-inline const Desc kBindingWrites{Desc::Type::kCounter, "partage_binding_writes_total", "Binding requests sent to the API server, by outcome.", {"outcome"}, {}};
-inline const Desc kNominationRaces{Desc::Type::kCounter, "partage_nomination_races_total", "Filter answers computed again because another pod took the room first.", {}, {}};
-inline const Desc kRequeuePatches{Desc::Type::kCounter, "partage_requeue_patches_total", "Node annotations patched to have waiting pods retried.", {}, {}};
-inline const Desc kRequestErrors{Desc::Type::kCounter, "partage_http_bad_requests_total", "Requests refused as malformed, by path.", {"path"}, {}};
+inline const Desc kFilterSeconds{Desc::Type::kHistogram,
+                                 "partage_filter_duration_seconds",
+                                 "Time to answer a filter call, from whole body to answer.",
+                                 {"outcome"},
+                                 kLatencyBuckets};
+inline const Desc kPrioritizeSeconds{
+    Desc::Type::kHistogram, "partage_prioritize_duration_seconds", "Time to answer a prioritize call.", {}, kLatencyBuckets};
+inline const Desc kBindSeconds{Desc::Type::kHistogram,
+                               "partage_bind_duration_seconds",
+                               "Time to answer a bind call, API server included.",
+                               {"outcome"},
+                               kLatencyBuckets};
+inline const Desc kRefusals{Desc::Type::kCounter,
+                            "partage_filter_refused_nodes_total",
+                            "Nodes refused by filter calls that found no fit, by reason.",
+                            {"reason"},
+                            {}};
+inline const Desc kBindingWrites{
+    Desc::Type::kCounter, "partage_binding_writes_total", "Binding requests sent to the API server, by outcome.", {"outcome"}, {}};
+inline const Desc kNominationRaces{Desc::Type::kCounter,
+                                   "partage_nomination_races_total",
+                                   "Filter answers computed again because another pod took the room first.",
+                                   {},
+                                   {}};
+inline const Desc kRequeuePatches{
+    Desc::Type::kCounter, "partage_requeue_patches_total", "Node annotations patched to have waiting pods retried.", {}, {}};
+inline const Desc kRequestErrors{
+    Desc::Type::kCounter, "partage_http_bad_requests_total", "Requests refused as malformed, by path.", {"path"}, {}};
 
 /// All of the above, in this order: for documentation and lint.
-inline const std::vector<const Desc*> kCatalog = {&kFilterSeconds, &kPrioritizeSeconds, &kBindSeconds, &kRefusals, &kBindingWrites, &kNominationRaces, &kRequeuePatches, &kRequestErrors};
+inline const std::vector<const Desc*> kCatalog = {&kFilterSeconds, &kPrioritizeSeconds, &kBindSeconds,    &kRefusals,
+                                                  &kBindingWrites, &kNominationRaces,   &kRequeuePatches, &kRequestErrors};
 
 }  // namespace partage::metrics

@@ -81,7 +81,7 @@ struct PolicySpec {
   std::string_view summary;                                                   ///< one line for --list-policies and the docs
   bool for_nodes = false;                                                     ///< may be used as node policy
   bool for_devices = false;                                                   ///< may be used as device policy
-  bool restricts = false;    ///< overrides Admits
+  bool restricts = false;                                                     ///< overrides Admits
   Result<std::unique_ptr<Policy>> (*make)(const PolicyArgs& args) = nullptr;  ///< kInvalid names an unknown argument
 };
 

@@ -84,6 +84,16 @@ TEST_CASE("Scores are finite, also without capacity and with absurd amounts, and
   });
 }
 
+TEST_CASE("A policy that does not say it rules devices out admits them all") {
+  std::mt19937_64 random(12);
+  ForEachPolicy([&](const PolicySpec& spec, const Policy& policy) {
+    for (int i = 0; i < 200 && !spec.restricts; ++i) {
+      const auto candidates = RandomCandidates(random);
+      for (const auto& view : std::span<const DeviceView>(candidates)) REQUIRE(policy.Admits(view));
+    }
+  });
+}
+
 TEST_CASE("A choice is nothing, or the right number of different places; and the same when asked twice") {
   std::mt19937_64 random(10);
   ForEachPolicy([&](const PolicySpec&, const Policy& policy) {

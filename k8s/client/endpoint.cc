@@ -19,7 +19,7 @@ namespace {
 using SteadyClock = std::chrono::steady_clock;
 using std::chrono::milliseconds;
 
-constexpr milliseconds kSlice{250};  // how late a stop request is seen
+constexpr milliseconds kSlice{100};  // how late a stop request is seen
 
 std::string Reason(int error) { return std::generic_category().message(error); }
 

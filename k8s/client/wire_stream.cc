@@ -14,7 +14,7 @@ namespace {
 using SteadyClock = std::chrono::steady_clock;
 using std::chrono::milliseconds;
 
-constexpr milliseconds kSlice{250};            // how late a stop request is seen
+constexpr milliseconds kSlice{100};            // how late a stop request is seen
 constexpr std::size_t kReadAhead = 64 * 1024;  // one system call where cpp-httplib's own stream needs sixteen
 constexpr std::size_t kMaxHead = 1 << 20;
 

@@ -129,8 +129,9 @@ class FakeApiServer {
   std::uint64_t Calls(Verb verb, Kind kind = Kind::kPods) const;
   /// Writes that changed an object, i.e. what etcd would have seen: creates, patches, deletes and bindings.
   std::uint64_t Writes() const { return writes_; }
-  /// Watches open now.
+  /// Watches open now (one whose client went away counts for up to 20 ms more), and since construction.
   int OpenWatches() const { return open_watches_; }
+  int WatchesOpened() const { return watches_opened_; }
   std::uint64_t Connections() const { return listener_.accepted(); }
   /// The last 1,000 events posted.
   std::vector<nlohmann::json> Events() const;
@@ -159,7 +160,7 @@ class FakeApiServer {
   FakeStore store_;
   std::atomic<std::chrono::nanoseconds> write_latency_{};
   std::atomic<std::uint64_t> watch_cuts_{0}, watch_failures_{0}, writes_{0};
-  std::atomic<int> watch_failure_code_{410}, open_watches_{0};
+  std::atomic<int> watch_failure_code_{410}, open_watches_{0}, watches_opened_{0};
   std::atomic<bool> watches_frozen_{false};
   std::array<std::array<std::atomic<std::uint64_t>, kKindCount>, kVerbCount> calls_{};
   mutable Mutex mutex_;

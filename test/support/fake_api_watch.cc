@@ -29,6 +29,7 @@ class FakeApiServer::WatchStream {
     ends_ = Now() + std::chrono::seconds(timeout.empty() ? 1800 : std::atoi(timeout.c_str()));
     bookmarks_ = IsTrue(QueryOf(call.http.query, "allowWatchBookmarks"));
     next_bookmark_ = Now() + server.options_.bookmark_interval;
+    ++server_.watches_opened_;
     ++server_.open_watches_;
   }
   ~WatchStream() { --server_.open_watches_; }
@@ -58,11 +59,11 @@ class FakeApiServer::WatchStream {
   }
 
   bool Step() {
-    if (server_.listener_.stopping() || cuts_ != server_.watch_cuts_) return reply_.Drop(), false;
-    if (failures_ != server_.watch_failures_) return EndWith(ErrorFrame(server_.watch_failure_code_, "a fault on demand"));
-    if (reply_.ClientGone()) return reply_.Drop(), false;
-    if (server_.watches_frozen_) return server_.listener_.Sleep(kSlice);
+    // Waiting comes first, so that a change made after a switch was turned is not sent any more.
     const auto changes = server_.store_.Since(call_.kind, selector_, version_, kSlice);
+    if (server_.listener_.stopping() || cuts_ != server_.watch_cuts_ || reply_.ClientGone()) return reply_.Drop(), false;
+    if (failures_ != server_.watch_failures_) return EndWith(ErrorFrame(server_.watch_failure_code_, "a fault on demand"));
+    if (server_.watches_frozen_) return server_.listener_.Sleep(kSlice);
     if (!changes) return EndWith(ErrorFrame(410, fmt::format("too old resource version: {}", version_)));
     version_ = changes->version;
     for (const auto& change : changes->changes) Frame(change.type, *change.object);

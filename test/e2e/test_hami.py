@@ -92,7 +92,8 @@ class Hami(Scenario):
         eventually("the node is known", lambda: ("n1", "n1-gpu-0") in self.ledger())
         self.api.create_pods(Pod("p").container(gpumem=1000).build())
         self.wait_bound({"p"})
-        self.api.delete_pods("p")  # the judge of invariants does not read this form
+        self.assertEqual(1000, self.ledger()["n1", "n1-gpu-0"].memory)
+        self.api.delete_everything()  # the judge of invariants does not read this form
 
     def test_a_model_without_the_vendors_name_is_a_card(self) -> None:
         self.nodes(Node("n1").gpus(1, model="Tesla V100-SXM2-32GB").hami().build())

@@ -63,7 +63,7 @@ class Metrics(Scenario):
         """Two nodes with two 24,000 MiB cards each; 10 pods of 2,000 MiB, one whole card, and one pod that waits."""
         self.nodes(*(Node(f"n{index}").gpus(2).build() for index in range(2)))
         self.bind(Pod("whole").container(gpu=1).build(), *shares(10, gpumem=2000, gpucores=5))
-        self.refuse(Pod("waiting").container(gpu=2).build())
+        self.refuse(Pod("waiting").container(gpu=3).build())
 
     def test_prometheus_sees_what_is_given_away(self) -> None:
         self.used_cluster()

@@ -98,12 +98,16 @@ def hami_shares(text: str) -> list[list[Share]]:
 
 
 def capacities(node: Object) -> dict[str, Amount]:
+    """Of each device by UUID; none where the inventory is garbage: nothing may be placed there."""
     annotations = node["metadata"].get("annotations", {})
-    if INVENTORY in annotations:
-        devices = json.loads(annotations[INVENTORY])["devices"]
-        return {d["uuid"]: Amount(d.get("slots", 10), d["memoryMiB"], d.get("cores", 100)) for d in devices}
-    devices = json.loads(annotations.get(HAMI_REGISTER, "[]"))
-    return {d["id"]: Amount(d.get("count", 0), d.get("devmem", 0), d.get("devcore", 0)) for d in devices}
+    try:
+        if INVENTORY in annotations:
+            devices = json.loads(annotations[INVENTORY])["devices"]
+            return {d["uuid"]: Amount(d.get("slots", 10), d["memoryMiB"], d.get("cores", 100)) for d in devices}
+        devices = json.loads(annotations.get(HAMI_REGISTER, "[]"))
+        return {d["id"]: Amount(d.get("count", 0), d.get("devmem", 0), d.get("devcore", 0)) for d in devices}
+    except (ValueError, TypeError, KeyError, RecursionError):
+        return {}
 
 
 # --- The rules ---

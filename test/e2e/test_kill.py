@@ -7,6 +7,7 @@ import random
 import threading
 import time
 
+from harness import invariants
 from harness.api import Api
 from harness.objects import ALLOCATION, Node, Pod
 from harness.scenario import Scenario, main
@@ -29,9 +30,9 @@ class Churn(threading.Thread):
     def run(self) -> None:
         try:
             while not self._stop_asked.wait(0.1):
-                self._create(10)
+                self._add(10)
                 if len(self.created) - len(self.deleted) > 300:
-                    self._delete(20)
+                    self._remove(20)
         except BaseException as fault:  # reported by the test's own thread
             self.fault = fault
 
@@ -41,7 +42,7 @@ class Churn(threading.Thread):
         if self.fault:
             raise self.fault
 
-    def _create(self, count: int) -> None:
+    def _add(self, count: int) -> None:
         pods = [self._pod(f"p-{len(self.created) + index:05}") for index in range(count)]
         self._api.create_pods(*(pod.build() for pod in pods))
         self.created |= {pod.name for pod in pods}
@@ -49,7 +50,7 @@ class Churn(threading.Thread):
     def _pod(self, name: str) -> Pod:
         return Pod(name).container(gpu=self._dice.choice([1, 1, 2]), gpumem=self._dice.choice([500, 1500, 2500]), gpucores=self._dice.choice([0, 5]))
 
-    def _delete(self, count: int) -> None:
+    def _remove(self, count: int) -> None:
         bound = sorted(pod["metadata"]["name"] for pod in self._api.pods("spec.nodeName!="))
         names = self._dice.sample(bound, min(count, len(bound)))
         self._api.delete_pods(*names)
@@ -72,9 +73,12 @@ class Kill(Scenario):
         churn.start()
         try:
             for _ in range(KILLS):
-                time.sleep(dice.uniform(0, 0.7))  # from before it listens to well into the burst
+                if dice.random() < 0.8:
+                    self.partage.wait()
+                time.sleep(dice.uniform(0, 0.5))  # from before it listens to well into the burst
                 self.partage.kill()
                 self.remember_allocations(seen)
+                self.assertEqual([], invariants.violations(self.api))
                 self.partage.start()
             self.partage.wait()
         finally:

@@ -256,7 +256,14 @@ class StreamConnection final : public Connection, public std::enable_shared_from
   void Obey(Order order) {
     if (phase() == Phase::kClosed) return;
     if (order == Order::kExpire) return Expire();
-    if (order == Order::kAbort || phase() == Phase::kIdle) Close();
+    if (order == Order::kAbort) return Close();
+    // Fails the read and so closes, unless bytes have just been read: then a request has begun, and is served.
+    if (phase() == Phase::kIdle) CancelWait();
+  }
+
+  void CancelWait() {
+    error_code ignored;
+    LowestLayer(stream_).cancel(ignored);
   }
 
   void Expire() {
@@ -264,8 +271,8 @@ class StreamConnection final : public Connection, public std::enable_shared_from
     const bool answerable = phase() == Phase::kHeader || phase() == Phase::kBody;
     if (!answerable || timed_out_) return Close();
     timed_out_ = true;
-    error_code ignored;
-    LowestLayer(stream_).cancel(ignored);
+    EnterFor(phase(), kLinger);
+    CancelWait();
   }
 
   void Close() {

@@ -2,6 +2,7 @@
 
 #include "http/server.h"
 
+#include <poll.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
@@ -159,11 +160,18 @@ class Server::Impl {
   bool AcceptPending() {
     for (int i = 0; i < 64; ++i) {
       const int socket = ::accept4(acceptor_.native_handle(), nullptr, nullptr, SOCK_NONBLOCK | SOCK_CLOEXEC);
-      if (socket < 0 && (errno == ECONNABORTED || errno == EINTR)) continue;
-      if (socket < 0) return errno == EAGAIN || errno == EWOULDBLOCK || CannotAccept(errno);
+      const int error = errno;
+      if (socket < 0 && (error == ECONNABORTED || error == EINTR)) continue;
+      if (socket < 0) return error == EAGAIN || !SomebodyWaits() || CannotAccept(error);
       Serve(socket);
     }
     return true;
+  }
+
+  /// Without a free descriptor accept4 fails before it looks whether there is anything to accept.
+  bool SomebodyWaits() {
+    pollfd listener{acceptor_.native_handle(), POLLIN, 0};
+    return ::poll(&listener, 1, 0) > 0;
   }
 
   bool CannotAccept(int error) {

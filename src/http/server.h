@@ -43,7 +43,7 @@ struct ServerOptions {
   std::size_t max_connections = 16384;             ///< beyond: the oldest idle ones are closed, then new ones refused with 503
   std::chrono::milliseconds header_timeout{5000};  ///< from the first byte of a request to the end of its headers; then 408
   std::chrono::milliseconds body_timeout{10000};   ///< for the body, then 408; and for the client to take each started MiB of the answer
-  std::chrono::milliseconds idle_timeout{90000};   ///< between requests on a keep-alive connection
+  std::chrono::milliseconds idle_timeout{120000};  ///< between requests; longer than the 90 s of Go clients, so that it is they who close
 };
 
 /// An HTTP/1.1 server on Boost.Beast with keep-alive and pipelining. Knows nothing of Kubernetes. Thread-safe.

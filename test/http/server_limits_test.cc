@@ -1,6 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 // Slow, silent and too many clients.
 
+#include <sys/resource.h>
+#include <unistd.h>
+
 #include <catch2/catch.hpp>
 
 #include "test/http/test_server.h"
@@ -106,6 +109,44 @@ TEST_CASE("Past the limit with none idle a new connection is told so") {
   CHECK(refused.AtEnd());
   for (auto& waiting : cases) waiting.respond({});
   for (auto& client : busy) CHECK(StatusOf(client.Receive()) == 200);
+}
+
+/// Leaves the process a number of file descriptors to open, for a scope.
+class DescriptorsLeft {
+ public:
+  explicit DescriptorsLeft(rlim_t count) {
+    const int lowest = ::dup(0);
+    ::close(lowest);
+    ::getrlimit(RLIMIT_NOFILE, &before_);
+    const rlimit tight{static_cast<rlim_t>(lowest) + count, before_.rlim_max};
+    ::setrlimit(RLIMIT_NOFILE, &tight);
+  }
+  ~DescriptorsLeft() { ::setrlimit(RLIMIT_NOFILE, &before_); }
+  DescriptorsLeft(const DescriptorsLeft&) = delete;
+  DescriptorsLeft& operator=(const DescriptorsLeft&) = delete;
+
+ private:
+  rlimit before_;
+};
+
+TEST_CASE("Out of file descriptors, idle connections make room for a new one") {
+  TestServer http({.header_timeout = milliseconds(80)});
+  auto idle = http.Connect();
+  CHECK(StatusOf(idle.Ask(Get("/hello"))) == 200);
+  const DescriptorsLeft left(1);
+  auto client = http.Connect();
+  CHECK(BodyOf(client.Ask(Get("/hello"))) == "hello");
+  CHECK(idle.AtEnd());
+}
+
+TEST_CASE("Out of file descriptors with none idle, a connection waits until there is one") {
+  TestServer http({.header_timeout = milliseconds(80)});
+  auto left = std::make_unique<DescriptorsLeft>(1);
+  auto client = http.Connect();
+  client.Send(Get("/hello"));
+  CHECK_FALSE(client.Readable(milliseconds(30)));
+  left.reset();
+  CHECK(BodyOf(client.Receive()) == "hello");
 }
 
 }  // namespace

@@ -7,11 +7,12 @@
 
 namespace partage::k8s {
 
-/// A request to bind one pod: POST …/pods/{name}/binding. The API server merges `annotations` into the pod in the same storage write that sets
-/// spec.nodeName, and refuses (409) when the live pod's UID is not `uid`.
+/// A request to bind one pod: POST …/pods/{name}/binding. The API server merges `annotations` (and, from 1.35 on, `labels`) into the pod in the same
+/// storage write that sets spec.nodeName, and refuses (409) when the live pod's UID is not `uid`.
 struct Binding {
   std::string ns, name, uid, node;
   StringMap annotations;
+  StringMap labels;  ///< values of at most 63 characters: the API server does not check them here
 };
 
 /// The v1 Binding document.

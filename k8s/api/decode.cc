@@ -117,8 +117,8 @@ Result<> Quantity(element value, std::string& into) {
   }
 }
 
-template <StringMap Container::*Field>
-Result<> ExtendedResources(element value, Container& into) {
+template <class T, StringMap T::*Field>
+Result<> ExtendedResources(element value, T& into) {
   simdjson::dom::object object;
   if (value.get(object) != simdjson::SUCCESS) return WrongType(value, "an object");
   for (const auto field : object) {
@@ -137,8 +137,8 @@ Result<> RestartPolicy(element value, Container& into) {
 }
 
 constexpr Member<Container> kResources[] = {
-    {"limits", ExtendedResources<&Container::limits>},
-    {"requests", ExtendedResources<&Container::requests>},
+    {"limits", ExtendedResources<Container, &Container::limits>},
+    {"requests", ExtendedResources<Container, &Container::requests>},
 };
 
 Result<> Resources(element value, Container& into) { return ReadMembers(value, into, kResources); }
@@ -232,8 +232,12 @@ constexpr Member<Node> kNodeMetadata[] = {
     {"resourceVersion", ResourceVersion<Node>},
     {"annotations", Annotations<Node>},
 };
+constexpr Member<Node> kNodeStatus[] = {
+    {"allocatable", ExtendedResources<Node, &Node::allocatable>},
+};
 constexpr Member<Node> kNode[] = {
     {"metadata", [](element value, Node& node) { return ReadMembers(value, node, kNodeMetadata); }},
+    {"status", [](element value, Node& node) { return ReadMembers(value, node, kNodeStatus); }},
 };
 
 template <class T, std::size_t N>

@@ -13,6 +13,7 @@ struct Node {
   std::string name, uid;
   std::uint64_t resource_version = 0;
   StringMap annotations;
+  StringMap allocatable;  ///< status.allocatable, extended resources only, quantities as written
 };
 
 }  // namespace partage::k8s

@@ -5,6 +5,7 @@
 #include <iterator>
 #include <utility>
 
+#include "base/quantity.h"
 #include "device/allocation_codec.h"
 #include "device/inventory_codec.h"
 
@@ -105,6 +106,12 @@ Result<std::vector<device::UuidUsage>> ReadUsage(const k8s::Pod& pod, const vend
   return usage;
 }
 
+// HAMi never takes a node's register annotation back: that its device plugin is gone shows in the kubelet's count. A node without a count says nothing.
+bool PluginGone(const k8s::Node& node, const Vendor& vendor) {
+  const auto* count = Find(node.allocatable, vendor.count_resource);
+  return count != nullptr && ParseWholeQuantity(*count).value_or(1) == 0;
+}
+
 Result<device::NodeInventory> ReadHamiInventory(const k8s::Node& node, const vendors::Catalog& catalog) {
   device::NodeInventory all;
   for (const auto& vendor : catalog.vendors()) {
@@ -113,7 +120,9 @@ Result<device::NodeInventory> ReadHamiInventory(const k8s::Node& node, const ven
     auto inventory = device::DecodeHamiInventory(
         vendor.name, {*registered, TextOf(node.annotations, vendor.hami_score), TextOf(node.annotations, vendor.hami_cordon)});
     if (!inventory) return Fail(inventory.error(), vendor.hami_register);
-    for (const auto& device : inventory->devices) {
+    const bool gone = PluginGone(node, vendor);
+    for (auto& device : inventory->devices) {
+      device.healthy = device.healthy && !gone;
       if (all.Find(device.uuid) >= 0)
         return Fail(Code::kInvalid, "{}: another vendor has the UUID {} too", vendor.hami_register, device.uuid);
     }

@@ -20,6 +20,7 @@ using test::Rig;
 using test::UnboundPod;
 
 constexpr int kMib = 10000;
+constexpr auto kGiantStep = 30s;  // towards a deadline
 
 // One node with one GPU, one pod at the API server that filter has seen.
 void Prepare(Rig& rig) { rig.With(Node("n1").Gpus(1, 81920)).With(UnboundPod("a", kMib)).Filtered("a", Ask(1).Mib(kMib), "n1"); }
@@ -58,6 +59,7 @@ TEST_CASE("On a node with HAMi's inventory the same write carries HAMi's annotat
   const auto seconds = std::chrono::duration_cast<std::chrono::seconds>(rig.clock().WallNow().time_since_epoch()).count();
   CHECK(std::stoll(annotations.at("hami.io/vgpu-time")) <= seconds);
   CHECK(annotations.at("hami.io/bind-time") == annotations.at("hami.io/vgpu-time"));
+  CHECK(rig.api().writes().front().labels.at("hami.io/vgpu-node") == "n1");
 }
 
 // ---- The write is refused ----
@@ -153,7 +155,9 @@ TEST_CASE("A write that is throttled to the deadline gives the share back") {
   Rig rig;
   Prepare(rig);
   rig.api().Writes({}, Fate::kThrottle);
-  const auto bound = rig.Bind("a", "n1", 500ms);
+  auto answer = rig.Start("a", "n1");
+  rig.PassTimeUntil([&] { return rig.api().writes().size() >= 2; });
+  const auto bound = rig.Await(answer, kGiantStep);
   REQUIRE_FALSE(bound);
   CHECK(bound.error().code == Code::kUnavailable);
   CHECK_THAT(bound.error().message, Catch::Contains("429"));
@@ -205,7 +209,7 @@ TEST_CASE("A pod deleted after a lost write gives the share back") {
   Prepare(rig);
   rig.api().Writes({}, Fate::kLoseRequest);
   auto answer = rig.Start("a", "n1");
-  rig.PassTimeUntil([&] { return !rig.api().writes().empty(); });
+  rig.api().AwaitWrites(1);
   SECTION("gone") { rig.api().Remove("default/a"); }
   SECTION("recreated") {
     k8s::Pod other = UnboundPod("a", kMib);
@@ -220,7 +224,9 @@ TEST_CASE("A pod deleted after a lost write gives the share back") {
 void LoseUntilDeadline(Rig& rig) {
   Prepare(rig);
   rig.api().Writes({}, Fate::kLoseRequest);
-  const auto bound = rig.Bind("a", "n1", 500ms);
+  auto answer = rig.Start("a", "n1");
+  rig.api().AwaitWrites(1);
+  const auto bound = rig.Await(answer, kGiantStep);
   REQUIRE_FALSE(bound);
   CHECK(bound.error().code == Code::kUnknown);
   rig.CheckLedger(0, 1);
@@ -266,7 +272,9 @@ TEST_CASE("A call that hangs beyond the deadline is answered at the deadline and
   Rig rig;
   Prepare(rig);
   rig.api().Hold();
-  CHECK(rig.Bind("a", "n1", 500ms).error().code == Code::kUnknown);
+  auto answer = rig.Start("a", "n1");
+  rig.api().AwaitHeldWrite();
+  CHECK(rig.Await(answer, kGiantStep).error().code == Code::kUnknown);
   rig.CheckLedger(0, 1);
   rig.api().LetGo();
   rig.PassTimeUntil([&] { return rig.cluster().counts().reserved == 0; });
@@ -287,7 +295,7 @@ TEST_CASE("A pod that cannot be read is tried again until the deadline, and then
   Rig rig;
   rig.With(Node("n1").Gpus(1, 81920)).With(UnboundPod("a", kMib));
   rig.api().Reads({}, Fate::kLoseRequest);
-  CHECK(rig.Bind("a", "n1", 500ms).error().code == Code::kUnavailable);
+  CHECK(rig.Bind("a", "n1", kGiantStep).error().code == Code::kUnavailable);
   CHECK(rig.api().writes().empty());
   rig.CheckLedger(0, 0);
 }
@@ -353,7 +361,7 @@ TEST_CASE("A second bind of a pod in flight is refused") {
 }
 
 TEST_CASE("A full queue refuses at once") {
-  Rig rig({.workers = 1, .max_queue = 1});
+  Rig rig({.workers = 1, .max_queue = 1, .deadline = test::kBindDeadline});
   Prepare(rig);
   rig.With(UnboundPod("b", kMib)).With(UnboundPod("c", kMib));
   rig.api().Hold();
@@ -368,13 +376,13 @@ TEST_CASE("A full queue refuses at once") {
 }
 
 TEST_CASE("A bind that waits in the queue past its deadline is never written") {
-  Rig rig({.workers = 1});
+  Rig rig({.workers = 1, .deadline = test::kBindDeadline});
   Prepare(rig);
   rig.With(UnboundPod("b", kMib));
   rig.api().Hold();
   auto a = rig.Start("a", "n1");
   rig.api().AwaitHeldWrite();
-  CHECK(rig.Bind("b", "n1", 500ms).error().code == Code::kUnavailable);
+  CHECK(rig.Bind("b", "n1", kGiantStep).error().code == Code::kUnavailable);
   CHECK(rig.Await(a).error().code == Code::kUnknown);
   rig.api().LetGo();
   rig.PassTimeUntil([&] { return rig.cluster().counts().reserved == 0; });
@@ -385,7 +393,7 @@ TEST_CASE("A bind that waits in the queue past its deadline is never written") {
 // ---- The end ----
 
 TEST_CASE("Stop lets running binds finish and refuses new ones") {
-  Rig rig({.workers = 1});
+  Rig rig({.workers = 1, .deadline = test::kBindDeadline});
   Prepare(rig);
   rig.With(UnboundPod("b", kMib)).With(UnboundPod("c", kMib));
   rig.api().Hold();
@@ -408,10 +416,10 @@ TEST_CASE("Stop without grace answers what is owed and leaves unknown outcomes h
   rig.With(UnboundPod("b", kMib)).Filtered("b", Ask(1).Mib(kMib), "n1");
   rig.api().Writes({}, Fate::kLoseRequest);
   auto a = rig.Start("a", "n1");
-  while (rig.api().writes().empty()) std::this_thread::yield();
+  rig.api().AwaitWrites(1);
   rig.api().Writes({}, Fate::kThrottle);
   auto b = rig.Start("b", "n1");
-  while (rig.api().writes().size() < 2) std::this_thread::yield();
+  rig.api().AwaitWrites(2);
   rig.binder().Stop(0s);
   CHECK(a.get().error().code == Code::kUnknown);
   CHECK(b.get().error().code == Code::kUnavailable);

@@ -149,6 +149,15 @@ TEST_CASE("HAMi's register, scores and cordon list make the inventory of a HAMi 
   CHECK(seen.inventory.devices[1].cordoned);
 }
 
+TEST_CASE("A HAMi node whose kubelet counts no devices any more has no healthy ones; without a count it is believed") {
+  auto node = NodeWith({{"hami.io/node-nvidia-register", R"([{"id":"GPU-a","count":10,"devmem":100,"health":true}])"}});
+  CHECK(See(node).inventory.devices.at(0).healthy);
+  node.allocatable["nvidia.com/gpu"] = "10";
+  CHECK(See(node).inventory.devices.at(0).healthy);
+  node.allocatable["nvidia.com/gpu"] = "0";
+  CHECK_FALSE(See(node).inventory.devices.at(0).healthy);
+}
+
 TEST_CASE("Several vendors of a HAMi node make one inventory, unless they claim one UUID") {
   auto documents = vendors::EmbeddedDocuments();
   documents.push_back("name: acme\nword: ACME\nresources: {count: acme.io/gpu}\nhami: {register: hami.io/acme-register}");
@@ -168,7 +177,7 @@ TEST_CASE("A node without annotations publishes nothing, and that is no error") 
 
 TEST_CASE("An unreadable inventory is an error that names the annotation") {
   CHECK(See(NodeWith({{"partage.dev/inventory", "[]"}})).inventory_error ==
-        "partage.dev/inventory: inventory must be an object, not array");
+        "partage.dev/inventory: inventory must be an object, not a list");
   CHECK(See(NodeWith({{"hami.io/node-nvidia-register", "x"}})).inventory_error ==
         "hami.io/node-nvidia-register: register \"x\" is neither a JSON list nor devices ended by ':'");
 }

@@ -94,7 +94,7 @@ class Registry::Impl {
   }
 
   prometheus::Registry registry_;
-  const prometheus::TextSerializer serializer_;
+  const prometheus::TextSerializer serializer_{};
   mutable std::atomic<std::size_t> last_size_ = 4096;
   mutable Mutex mutex_;
   std::vector<Collector> collectors_ PARTAGE_GUARDED_BY(mutex_);

@@ -8,6 +8,8 @@
 #include <limits>
 #include <unordered_set>
 
+#include <nlohmann/json.hpp>
+
 #include "device/json_fields.h"
 
 namespace partage::device {
@@ -25,14 +27,14 @@ void ReadKind(const Fields& fields, ContainerKind& kind, Problem& problem) {
   constexpr std::array kKinds{ContainerKind::kInit, ContainerKind::kSidecar, ContainerKind::kApp};
   const auto* known = std::find_if(kKinds.begin(), kKinds.end(), [&](ContainerKind k) { return word == ToString(k); });
   if (known == kKinds.end()) {
-    problem.Report("{}.kind {} is unknown; known are init, sidecar and app", fields.where(), Quoted(word));
+    problem.Report("{}.kind {} is unknown; known are init, sidecar and app", fields.path().Text(), Quoted(word));
   } else {
     kind = *known;
   }
 }
 
-Share ReadShare(const Json& json, const std::string& where, Problem& problem) {
-  const Fields fields(json, where, problem);
+Share ReadShare(const Json& json, const Path& path, Problem& problem) {
+  const Fields fields(json, path, problem);
   Share share;
   fields.RequiredText("uuid", share.uuid);
   fields.Number("memoryMiB", 0, kMaxInt32, share.mib);
@@ -40,20 +42,38 @@ Share ReadShare(const Json& json, const std::string& where, Problem& problem) {
   return share;
 }
 
-ContainerAllocation ReadContainer(const Json& json, const std::string& where, Problem& problem) {
-  const Fields fields(json, where, problem);
+ContainerAllocation ReadContainer(const Json& json, const Path& path, Problem& problem) {
+  const Fields fields(json, path, problem);
   ContainerAllocation container;
   fields.RequiredText("name", container.name);
   ReadKind(fields, container.kind, problem);
   fields.Number("priority", 0, kMaxInt32, container.priority);
   std::unordered_set<std::string> uuids;
-  fields.Each("shares", [&](const Json& element, const std::string& place) {
+  fields.Each("shares", [&](const Json& element, const Path& place) {
     auto share = ReadShare(element, place, problem);
-    if (!uuids.insert(share.uuid).second) problem.Report("{}: a second share of the device {}", place, Quoted(share.uuid));
+    if (!uuids.insert(share.uuid).second) problem.Report("{}: a second share of the device {}", place.Text(), Quoted(share.uuid));
     container.shares.push_back(std::move(share));
   });
   if (!container.shares.empty()) fields.Text("vendor", container.vendor);
   return container;
+}
+
+Allocation ReadAllocation(const Json& root, Problem& problem) {
+  const Path path("allocation");
+  const Fields fields(root, path, problem);
+  std::int32_t version = 0;
+  fields.RequiredNumber("version", 0, kMaxInt32, version);
+  if (version != kVersion) problem.Report("allocation.version {} is unknown; this program reads version {}", version, kVersion);
+  Allocation allocation;
+  fields.RequiredText("node", allocation.node);
+  if (!fields.Has("containers")) problem.Report("allocation.containers is missing");
+  std::unordered_set<std::string> names;
+  fields.Each("containers", [&](const Json& element, const Path& place) {
+    auto container = ReadContainer(element, place, problem);
+    if (!names.insert(container.name).second) problem.Report("{}: a second container {}", place.Text(), Quoted(container.name));
+    allocation.containers.push_back(std::move(container));
+  });
+  return allocation;
 }
 
 nlohmann::ordered_json ToJson(const ContainerAllocation& container) {
@@ -156,25 +176,13 @@ std::vector<Entry> MatchInOrder(std::vector<Entry> filled, const Containers& con
 std::string EncodeAllocation(const Allocation& allocation) {
   nlohmann::ordered_json json{{"version", kVersion}, {"node", allocation.node}, {"containers", nlohmann::ordered_json::array()}};
   for (const auto& container : allocation.containers) json["containers"].push_back(ToJson(container));
-  return json.dump(-1, ' ', false, Json::error_handler_t::replace);
+  return json.dump(-1, ' ', false, nlohmann::json::error_handler_t::replace);
 }
 
 Result<Allocation> DecodeAllocation(std::string_view text) {
   Problem problem;
-  const Json json = ParseJson(text, problem);
-  const Fields fields(json, "allocation", problem);
-  std::int32_t version = 0;
-  fields.RequiredNumber("version", 0, kMaxInt32, version);
-  if (version != kVersion) problem.Report("allocation.version {} is unknown; this program reads version {}", version, kVersion);
   Allocation allocation;
-  fields.RequiredText("node", allocation.node);
-  if (fields.Find("containers") == nullptr) problem.Report("allocation.containers is missing");
-  std::unordered_set<std::string> names;
-  fields.Each("containers", [&](const Json& element, const std::string& where) {
-    auto container = ReadContainer(element, where, problem);
-    if (!names.insert(container.name).second) problem.Report("{}: a second container {}", where, Quoted(container.name));
-    allocation.containers.push_back(std::move(container));
-  });
+  ReadJson(text, problem, [&](const Json& root) { allocation = ReadAllocation(root, problem); });
   if (problem.any()) return Fail(problem.error());
   return allocation;
 }

@@ -5,10 +5,12 @@
 #include <algorithm>
 #include <charconv>
 #include <limits>
-#include <map>
 #include <unordered_map>
 #include <unordered_set>
 #include <utility>
+#include <vector>
+
+#include <nlohmann/json.hpp>
 
 #include "device/json_fields.h"
 
@@ -18,8 +20,11 @@ namespace {
 constexpr auto kMaxInt32 = std::numeric_limits<std::int32_t>::max();
 constexpr std::int32_t kVersion = 1;
 
-/// One device's link scores by UUID, until every device's position is known.
-using Links = std::map<std::string, std::int32_t>;
+/// One direction of a pair of devices.
+struct Link {
+  std::string from, to;
+  std::int32_t score = 0;
+};
 
 /// An inventory while it is read.
 class Builder {
@@ -28,14 +33,15 @@ class Builder {
 
   std::int32_t count() const { return static_cast<std::int32_t>(inventory_.devices.size()); }
 
-  void Add(Device device, const std::string& where) {
-    if (!uuids_.insert(device.uuid).second) problem_.Report("{}: two devices have the UUID {}", where, Quoted(device.uuid));
-    if (inventory_.devices.size() >= kMaxDevicesOfNode) problem_.Report("{}: more than {} devices on one node", where, kMaxDevicesOfNode);
+  void Add(Device device, const Path& path) {
+    if (!uuids_.insert(device.uuid).second) problem_.Report("{}: two devices have the UUID {}", path.Text(), Quoted(device.uuid));
+    if (inventory_.devices.size() >= kMaxDevicesOfNode)
+      problem_.Report("{}: more than {} devices on one node", path.Text(), kMaxDevicesOfNode);
     if (!problem_.any()) inventory_.devices.push_back(std::move(device));
   }
 
   /// Scores that name devices the node does not publish (hidden from sharing) are left out.
-  void AddLinks(const std::string& uuid, Links links) { links_[uuid] = std::move(links); }
+  void AddLink(Link link) { links_.push_back(std::move(link)); }
 
   void Cordon(const std::vector<std::string>& uuids) {
     for (auto& device : inventory_.devices) {
@@ -54,23 +60,19 @@ class Builder {
   void PlaceLinks() {
     std::unordered_map<std::string_view, std::size_t> places;
     for (std::size_t i = 0; i < inventory_.devices.size(); ++i) places.emplace(inventory_.devices[i].uuid, i);
-    for (const auto& [uuid, links] : links_) {
-      const auto from = places.find(uuid);
-      if (from == places.end()) continue;
-      auto& device = inventory_.devices[from->second];
-      for (const auto& [peer, score] : links) {
-        const auto to = places.find(peer);
-        if (to == places.end() || to == from || score == 0) continue;
-        device.links.resize(places.size());
-        device.links[to->second] = score;
-      }
+    for (const auto& link : links_) {
+      const auto from = places.find(link.from), to = places.find(link.to);
+      if (from == places.end() || to == places.end() || from == to || link.score == 0) continue;
+      auto& links = inventory_.devices[from->second].links;
+      links.resize(places.size());
+      links[to->second] = link.score;
     }
   }
 
   Problem& problem_;
   NodeInventory inventory_;
   std::unordered_set<std::string> uuids_;
-  std::map<std::string, Links> links_;
+  std::vector<Link> links_;
 };
 
 void ReadMode(const Fields& fields, Mode& mode, Problem& problem) {
@@ -80,24 +82,18 @@ void ReadMode(const Fields& fields, Mode& mode, Problem& problem) {
   if (const auto known = ParseMode(word)) {
     mode = *known;
   } else {
-    problem.Report("{}.mode {} is unknown; known are shared (hami-core), exclusive, mig and mps", fields.where(), Quoted(word));
+    problem.Report("{}.mode {} is unknown; known are shared (hami-core), exclusive, mig and mps", fields.path().Text(), Quoted(word));
   }
 }
 
-Links ReadLinks(const Fields& fields, const char* name, Problem& problem) {
-  Links links;
-  const auto* member = fields.Find(name);
-  if (member == nullptr) return links;
-  const Fields scores(*member, fmt::format("{}.{}", fields.where(), name), problem);
-  if (problem.any()) return links;
-  for (const auto& [uuid, score] : member->items()) scores.Number(uuid.c_str(), 0, kMaxInt32, links[uuid]);
-  return links;
+void ReadLinks(const Fields& fields, std::string_view name, const std::string& from, Builder& builder) {
+  fields.EachNumber(name, 0, kMaxInt32, [&](std::string_view to, std::int32_t score) { builder.AddLink({from, std::string(to), score}); });
 }
 
 // --- Our own document ---
 
-void ReadDevice(const Json& json, const std::string& where, Problem& problem, Builder& builder) {
-  const Fields fields(json, where, problem);
+void ReadDevice(const Json& json, const Path& path, Problem& problem, Builder& builder) {
+  const Fields fields(json, path, problem);
   Device device;
   device.vendor = "nvidia";
   device.index = builder.count();
@@ -114,15 +110,24 @@ void ReadDevice(const Json& json, const std::string& where, Problem& problem, Bu
   ReadMode(fields, device.mode, problem);
   fields.Flag("healthy", device.healthy);
   fields.Flag("cordoned", device.cordoned);
-  auto links = ReadLinks(fields, "links", problem);
-  if (!links.empty()) builder.AddLinks(device.uuid, std::move(links));
-  builder.Add(std::move(device), where);
+  ReadLinks(fields, "links", device.uuid, builder);
+  builder.Add(std::move(device), path);
+}
+
+void ReadInventory(const Json& root, Problem& problem, Builder& builder) {
+  const Path path("inventory");
+  const Fields fields(root, path, problem);
+  std::int32_t version = 0;
+  fields.RequiredNumber("version", 0, kMaxInt32, version);
+  if (version != kVersion) problem.Report("inventory.version {} is unknown; this program reads version {}", version, kVersion);
+  if (!fields.Has("devices")) problem.Report("inventory.devices is missing");
+  fields.Each("devices", [&](const Json& device, const Path& place) { ReadDevice(device, place, problem, builder); });
 }
 
 // --- HAMi's documents ---
 
-void ReadHamiDevice(const Json& json, std::string_view vendor, const std::string& where, Problem& problem, Builder& builder) {
-  const Fields fields(json, where, problem);
+void ReadHamiDevice(const Json& json, std::string_view vendor, const Path& path, Problem& problem, Builder& builder) {
+  const Fields fields(json, path, problem);
   Device device;
   device.vendor = vendor;
   device.healthy = false;  // HAMi leaves zero values out
@@ -136,15 +141,15 @@ void ReadHamiDevice(const Json& json, std::string_view vendor, const std::string
   fields.Number("devcore", 0, kMaxCores, device.cores);
   ReadMode(fields, device.mode, problem);
   fields.Flag("health", device.healthy);
-  builder.Add(std::move(device), where);
+  builder.Add(std::move(device), path);
 }
 
 /// One `ID,count,devmem,devcore,type,numa,health[,index,mode]` of the older colon text.
 class ColonDevice {
  public:
-  ColonDevice(std::string_view text, std::string where, Problem& problem)
-      : fields_(Split(text, ',')), where_(std::move(where)), problem_(problem) {
-    if (fields_.size() != 7 && fields_.size() != 9) problem.Report("{} {} has {} fields, not 7 or 9", where_, Quoted(text), fields_.size());
+  ColonDevice(std::string_view text, const Path& path, Problem& problem) : fields_(Split(text, ',')), path_(path), problem_(problem) {
+    if (fields_.size() != 7 && fields_.size() != 9)
+      problem.Report("{} {} has {} fields, not 7 or 9", path_.Text(), Quoted(text), fields_.size());
   }
 
   Device Read(std::string_view vendor) {
@@ -153,7 +158,7 @@ class ColonDevice {
     device.vendor = vendor;
     device.uuid = Trim(fields_[0]);
     device.model = fields_[4];
-    if (device.uuid.empty()) problem_.Report("{} has no ID", where_);
+    if (device.uuid.empty()) problem_.Report("{} has no ID", path_.Text());
     device.slots = Number(1, "count", 0, kMaxSlots);
     device.mib = Number(2, "devmem", 0, kMaxInt32);
     device.cores = Number(3, "devcore", 0, kMaxCores);
@@ -173,7 +178,7 @@ class ColonDevice {
     const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), number);
     const bool whole = error == std::errc() && end == text.data() + text.size();
     if (!whole || number < least || number > most) {
-      problem_.Report("{}: {} must be a whole number from {} to {}, not {}", where_, name, least, most, Quoted(text));
+      problem_.Report("{}: {} must be a whole number from {} to {}, not {}", path_.Text(), name, least, most, Quoted(text));
     }
     return number;
   }
@@ -183,27 +188,27 @@ class ColonDevice {
     const auto is_one_of = [&](auto... words) { return ((text == words) || ...); };
     if (is_one_of("1", "t", "T", "TRUE", "true", "True")) return true;
     if (!is_one_of("0", "f", "F", "FALSE", "false", "False"))
-      problem_.Report("{}: {} must be true or false, not {}", where_, name, Quoted(text));
+      problem_.Report("{}: {} must be true or false, not {}", path_.Text(), name, Quoted(text));
     return false;
   }
 
   Mode ReadMode(std::size_t field) {
     const auto text = Trim(fields_[field]);
     const auto mode = text.empty() ? Mode::kShared : ParseMode(text);
-    if (!mode) problem_.Report("{}: mode {} is unknown", where_, Quoted(text));
+    if (!mode) problem_.Report("{}: mode {} is unknown", path_.Text(), Quoted(text));
     return mode.value_or(Mode::kShared);
   }
 
   std::vector<std::string_view> fields_;
-  std::string where_;
+  const Path& path_;
   Problem& problem_;
 };
 
 void ReadHamiJson(std::string_view text, std::string_view vendor, Problem& problem, Builder& builder) {
-  const Json json = ParseJson(text, problem);
-  for (std::size_t i = 0; i < json.size() && !problem.any(); ++i) {
-    ReadHamiDevice(json[i], vendor, fmt::format("register[{}]", i), problem, builder);
-  }
+  ReadJson(text, problem, [&](const Json& root) {
+    EachElement(root, problem,
+                [&](const Json& device, std::size_t i) { ReadHamiDevice(device, vendor, Path("register", i), problem, builder); });
+  });
 }
 
 void ReadHamiColonText(std::string_view text, std::string_view vendor, Problem& problem, Builder& builder) {
@@ -212,22 +217,26 @@ void ReadHamiColonText(std::string_view text, std::string_view vendor, Problem& 
   for (const auto segment : Split(text, ':')) {
     if (problem.any()) return;
     if (Trim(segment).empty()) continue;
-    const auto where = fmt::format("register[{}]", place++);
-    auto device = ColonDevice(segment, where, problem).Read(vendor);
-    builder.Add(std::move(device), where);
+    const Path path("register", place++);
+    auto device = ColonDevice(segment, path, problem).Read(vendor);
+    builder.Add(std::move(device), path);
   }
+}
+
+void ReadHamiScore(const Json& json, const Path& path, Problem& problem, Builder& builder) {
+  const Fields fields(json, path, problem);
+  std::string uuid;
+  fields.RequiredText("uuid", uuid);
+  ReadLinks(fields, "score", uuid, builder);
 }
 
 void ReadHamiScores(std::string_view text, Problem& problem, Builder& builder) {
   if (Trim(text).empty()) return;
-  const Json json = ParseJson(text, problem);
-  if (!json.is_array()) problem.Report("score must be a list, not {}", Shown(json));
-  for (std::size_t i = 0; i < json.size() && !problem.any(); ++i) {
-    const Fields fields(json[i], fmt::format("score[{}]", i), problem);
-    std::string uuid;
-    fields.RequiredText("uuid", uuid);
-    builder.AddLinks(uuid, ReadLinks(fields, "score", problem));
-  }
+  ReadJson(text, problem, [&](const Json& root) {
+    const bool is_list =
+        EachElement(root, problem, [&](const Json& score, std::size_t i) { ReadHamiScore(score, Path("score", i), problem, builder); });
+    if (!is_list) problem.Report("score must be a list, not {}", Shown(root));
+  });
 }
 
 nlohmann::ordered_json LinksToJson(const NodeInventory& inventory, const Device& device) {
@@ -253,20 +262,14 @@ nlohmann::ordered_json ToJson(const NodeInventory& inventory, const Device& devi
 Result<NodeInventory> DecodeInventory(std::string_view text) {
   Problem problem;
   Builder builder(NodeInventory::Dialect::kPartage, problem);
-  const Json json = ParseJson(text, problem);
-  const Fields fields(json, "inventory", problem);
-  std::int32_t version = 0;
-  fields.RequiredNumber("version", 0, kMaxInt32, version);
-  if (version != kVersion) problem.Report("inventory.version {} is unknown; this program reads version {}", version, kVersion);
-  if (fields.Find("devices") == nullptr) problem.Report("inventory.devices is missing");
-  fields.Each("devices", [&](const Json& device, const std::string& where) { ReadDevice(device, where, problem, builder); });
+  ReadJson(text, problem, [&](const Json& root) { ReadInventory(root, problem, builder); });
   return builder.Finish();
 }
 
 std::string EncodeInventory(const NodeInventory& inventory) {
   nlohmann::ordered_json json{{"version", kVersion}, {"devices", nlohmann::ordered_json::array()}};
   for (const auto& device : inventory.devices) json["devices"].push_back(ToJson(inventory, device));
-  return json.dump(-1, ' ', false, Json::error_handler_t::replace);
+  return json.dump(-1, ' ', false, nlohmann::json::error_handler_t::replace);
 }
 
 Result<NodeInventory> DecodeHamiInventory(std::string_view vendor, const HamiNodeAnnotations& annotations) {

@@ -81,7 +81,7 @@ TEST_CASE("A refusal of HAMi's register names the place and the value") {
   CHECK(Refusal(R"([{"id":"a","devmem":2147483648}])") == "register[0].devmem must be a whole number from 0 to 2147483647, not 2147483648");
   CHECK(Refusal(R"([{"index":1}])") == "register[0].id is missing or empty");
   CHECK(Refusal(R"([{"id":"a"},{"id":"a"}])") == "register[1]: two devices have the UUID \"a\"");
-  CHECK(Refusal("[]", "{}") == "score must be a list, not object");
+  CHECK(Refusal("[]", "{}") == "score must be a list, not an object");
   CHECK(Refusal(R"([{"id":"a"}])", R"([{"uuid":"a","score":{"b":"x"}}])") ==
         "score[0].score.b must be a whole number from 0 to 2147483647, not \"x\"");
 }

@@ -38,12 +38,6 @@ target_include_directories(partage_flags INTERFACE ${CMAKE_SOURCE_DIR} ${CMAKE_S
 # partage_library(NAME [OBJECT] SOURCES … [PUBLIC …] [PRIVATE …])
 function(partage_library name)
   cmake_parse_arguments(ARG "OBJECT" "" "SOURCES;PUBLIC;PRIVATE" ${ARGN})
-  foreach(source ${ARG_SOURCES}) # TEMPORARY
-    if(NOT IS_ABSOLUTE ${source} AND NOT EXISTS ${CMAKE_CURRENT_SOURCE_DIR}/${source})
-      message(WARNING "TEMPORARY: ${source} missing in ${name}")
-      list(REMOVE_ITEM ARG_SOURCES ${source})
-    endif()
-  endforeach()
   if(ARG_OBJECT)
     add_library(${name} OBJECT ${ARG_SOURCES})
   else()

@@ -35,7 +35,8 @@ Exactly one of these flags:
 constexpr std::string_view kVendorIntroduction = R"(
 ## Resource names and defaults of a vendor
 
-A section with the vendor's name (`nvidia`), its keys as in HAMi's device configuration, so that HAMi's file can be given as it is.
+A section with the vendor's name (`nvidia`), its keys as in HAMi's device configuration, so that HAMi's file can be given as it is. An empty
+resource name (`""`) means that there is no such resource.
 
 | key | value | default for nvidia | meaning |
 |---|---|---|---|

@@ -4,6 +4,7 @@
 #include <utility>
 
 #include "base/log.h"
+#include "metrics/collectors/collector.h"
 
 namespace partage::app {
 namespace {
@@ -50,11 +51,20 @@ Result<> SchedulerApp::Build() {
   extender_server_.emplace(ServerAt(config_.listen, config_));
   extender_->AddRoutes(*extender_server_, "", [this] { return ready(); });
   metrics_server_.emplace(ServerAt(config_.metrics_listen, config_));
+  AddCollectors();
   AddMetricsRoutes();
   scheduler::Requeuer::Options requeue;
   requeue.min_interval = config_.requeue_interval;
   requeuer_.emplace(*engine_, source_->api(), clock_, requeue, metrics_);
   return {};
+}
+
+void SchedulerApp::AddCollectors() {
+  metrics::CollectOptions options;
+  options.device_limit = static_cast<std::size_t>(config_.metrics_device_limit);
+  options.pod_series = config_.metrics_pod_series;
+  options.waiting_pods = [this] { return engine_->waiting_count(); };
+  metrics::AddCollectors(metrics_, cluster_, std::move(options));
 }
 
 void SchedulerApp::LogCounts() const {

@@ -41,6 +41,7 @@ class SchedulerApp {
  private:
   explicit SchedulerApp(SchedulerConfig config);
   Result<> Build();
+  void AddCollectors();
   void LogCounts() const;
   void AddMetricsRoutes();
 

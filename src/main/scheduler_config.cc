@@ -100,7 +100,8 @@ std::vector<Setting<SchedulerConfig>> MakeSchedulerSettings() {
           "maxBodyMiB", "", NumberForm(1, 1024), "Largest request body in MiB; a larger one is answered with 413.",
           [](auto& c) -> auto& { return c.max_body_mib; }),
       MakeSetting<C>(
-          "metricsDeviceLimit", "", NumberForm(0, 1'000'000), "With more devices than this, metrics are given per node only.",
+          "metricsDeviceLimit", "", NumberForm(0, 1'000'000),
+          "With more devices than this, metrics are sums over the cluster, without series per node or device.",
           [](auto& c) -> auto& { return c.metrics_device_limit; }),
       MakeSetting<C>(
           "metricsPodSeries", "", BoolForm(), "Adds series that carry pod names; their number is not bounded.",

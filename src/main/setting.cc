@@ -91,11 +91,7 @@ Form<std::string> WordForm(std::vector<std::string_view> words) {
 }
 
 Form<std::string> TextForm(std::string type) {
-  const auto parse = [](std::string_view text) -> Result<std::string> {
-    if (Trim(text).empty()) return Fail(Code::kInvalid, "the value is empty");
-    return std::string(Trim(text));
-  };
-  return {std::move(type), parse, &Same};
+  return {std::move(type), [](std::string_view text) -> Result<std::string> { return std::string(Trim(text)); }, &Same};
 }
 
 }  // namespace partage::app

@@ -45,7 +45,7 @@ Form<bool> BoolForm();
 Form<std::int64_t> NumberForm(std::int64_t min, std::int64_t max);
 /// One of these words.
 Form<std::string> WordForm(std::vector<std::string_view> words);
-/// Any text that is not empty.
+/// Any text, without white space at its ends.
 Form<std::string> TextForm(std::string type);
 
 /// Makes a row. `access` gives the member: [](auto& config) -> auto& { return config.listen; }.

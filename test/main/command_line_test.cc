@@ -1,0 +1,108 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "main/command_line.h"
+
+#include <catch2/catch.hpp>
+
+#include "test/support/temp_folder.h"
+
+namespace partage::app {
+namespace {
+
+using Action = CommandLine::Action;
+using Kind = ClusterSourceConfig::Kind;
+
+CommandLine Parse(std::vector<std::string> arguments) {
+  auto line = ParseCommandLine(std::move(arguments));
+  INFO((line ? "" : line.error().message));
+  REQUIRE(line.has_value());
+  return *std::move(line);
+}
+
+std::string Complaint(std::vector<std::string> arguments) {
+  const auto line = ParseCommandLine(std::move(arguments));
+  REQUIRE_FALSE(line.has_value());
+  CHECK(line.error().code == Code::kInvalid);
+  return line.error().message;
+}
+
+TEST_CASE("The cluster is named in one of three ways") {
+  CHECK(Parse({"--in-cluster"}).config.source.kind == Kind::kInCluster);
+  const auto kubeconfig = Parse({"--kubeconfig", "k.yaml"}).config.source;
+  CHECK(kubeconfig.kind == Kind::kKubeconfig);
+  CHECK(kubeconfig.file == "k.yaml");
+  const auto simulated = Parse({"--cluster", "sim:c.yaml"}).config.source;
+  CHECK(simulated.kind == Kind::kSimulated);
+  CHECK(simulated.file == "c.yaml");
+}
+
+TEST_CASE("No cluster, two clusters, or a cluster of another kind is refused") {
+  CHECK(Complaint({}) == "which cluster? Give --kubeconfig FILE, --in-cluster, or --cluster sim:FILE (see --help)");
+  CHECK(Complaint({"--in-cluster", "--kubeconfig", "k"}) == "--kubeconfig, --in-cluster and --cluster name different clusters: give one");
+  CHECK(Complaint({"--cluster", "c.yaml"}) == "--cluster: \"c.yaml\" is not of the form sim:FILE");
+}
+
+TEST_CASE("Flags win over the file") {
+  const test::TempFolder folder;
+  const std::string file = folder.Write("config.yaml", "logLevel: warn\nnodePolicy: spread\n");
+  const auto config = Parse({"--in-cluster", "--config", file, "--log-level", "debug"}).config;
+  CHECK(config.log_level == "debug");
+  CHECK(config.engine.node_policy == "spread");
+}
+
+TEST_CASE("Every flag of the table takes its value") {
+  const auto config =
+      Parse({"--in-cluster", "--listen", "127.0.0.1:0", "--metrics-listen", ":9395", "--node-policy", "spread", "--device-policies",
+             "numa,binpack", "--shortlist", "8", "--bind-workers", "3", "--log-level", "error", "--log-format", "json"})
+          .config;
+  CHECK(config.listen.port == 0);
+  CHECK(config.metrics_listen.port == 9395);
+  CHECK(config.engine.node_policy == "spread");
+  CHECK(config.engine.device_policies == std::vector<std::string>{"numa", "binpack"});
+  CHECK_FALSE(config.engine.shortlist.automatic);
+  CHECK(config.engine.shortlist.k == 8);
+  CHECK(config.binder.workers == 3);
+  CHECK(config.log_level == "error");
+  CHECK(config.log_format == "json");
+}
+
+TEST_CASE("A wrong value names its flag") {
+  CHECK(Complaint({"--in-cluster", "--bind-workers", "0"}) == "--bind-workers: 0 is out of range; use 1 to 1024");
+  CHECK(Complaint({"--in-cluster", "--shortlist", "many"}).find("--shortlist: ") == 0);
+}
+
+TEST_CASE("The extender listens beyond loopback only when told so in plain words") {
+  CHECK(Complaint({"--in-cluster", "--listen", "0.0.0.0:80"}).find("--insecure-listen-beyond-loopback") != std::string::npos);
+  CHECK(Complaint({"--in-cluster", "--listen", ":80"}).find("whoever reaches the extender can bind pods") != std::string::npos);
+  CHECK(Parse({"--in-cluster", "--listen", "0.0.0.0:80", "--insecure-listen-beyond-loopback"}).config.listen.port == 80);
+  for (const char* loopback : {"127.0.0.1:80", "127.8.0.1:80", "[::1]:80", "localhost:80"}) {
+    CHECK(Parse({"--in-cluster", "--listen", loopback}).config.listen.port == 80);
+  }
+}
+
+TEST_CASE("A configuration can be checked without naming a cluster") {
+  const test::TempFolder folder;
+  const std::string file = folder.Write("config.yaml", "nvidia:\n  overwriteEnv: true\n");
+  const auto line = Parse({"--check-config", "--config", file});
+  CHECK(line.action == Action::kCheckConfig);
+  CHECK(line.ignored == std::vector<std::string>{"nvidia.overwriteEnv (admission's)"});
+}
+
+TEST_CASE("Help, version and policies are printed without a cluster") {
+  CHECK(Parse({"--version"}).text.find("partage-scheduler ") == 0);
+  const auto help = Parse({"--help"});
+  CHECK(help.exit_code == 0);
+  for (const auto& setting : SchedulerSettings()) CHECK(help.text.find(setting.flag) != std::string::npos);
+  const auto policies = Parse({"--list-policies"});
+  CHECK(policies.action == Action::kPrint);
+  CHECK(policies.text.find("binpack") == 0);
+}
+
+TEST_CASE("An unknown flag prints a usage error") {
+  const auto line = Parse({"--kubeconfg", "k"});
+  CHECK(line.action == Action::kPrint);
+  CHECK(line.exit_code != 0);
+  CHECK(line.text.find("--kubeconfg") != std::string::npos);
+}
+
+}  // namespace
+}  // namespace partage::app

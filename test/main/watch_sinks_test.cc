@@ -1,0 +1,126 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "main/watch_sinks.h"
+
+#include <catch2/catch.hpp>
+
+#include "device/allocation_codec.h"
+#include "device/inventory_codec.h"
+#include "test/support/manual_clock.h"
+
+namespace partage::app {
+namespace {
+
+k8s::Node NodeWithOneGpu(std::uint64_t version) {
+  device::NodeInventory inventory;
+  device::Device gpu;
+  gpu.vendor = "nvidia";
+  gpu.uuid = "GPU-a";
+  gpu.model = "NVIDIA L4";
+  gpu.slots = 10;
+  gpu.mib = 1000;
+  gpu.cores = 100;
+  inventory.devices.push_back(gpu);
+  k8s::Node node;
+  node.name = "n1";
+  node.uid = "node-uid";
+  node.resource_version = version;
+  node.annotations[std::string(device::kInventoryAnnotation)] = device::EncodeInventory(inventory);
+  return node;
+}
+
+k8s::Pod BoundPod(const std::string& name, std::int32_t mib, std::uint64_t version) {
+  device::ContainerAllocation container;
+  container.name = "main";
+  container.vendor = "nvidia";
+  container.shares.push_back({"GPU-a", mib, 10});
+  k8s::Pod pod;
+  pod.ns = "team";
+  pod.name = name;
+  pod.uid = "uid-" + name;
+  pod.resource_version = version;
+  pod.node_name = "n1";
+  pod.phase = "Running";
+  pod.annotations[std::string(device::kAllocationAnnotation)] = device::EncodeAllocation({"n1", {container}});
+  return pod;
+}
+
+/// A ledger fed by both sinks.
+struct Fed {
+  test::ManualClock clock;
+  vendors::Catalog vendors = vendors::Catalog::Embedded();
+  scheduler::Cluster cluster{clock};
+  scheduler::Probe probe;
+  std::unique_ptr<scheduler::Engine> engine = *scheduler::Engine::Make(cluster, clock, {}, probe);
+  int node_reads = 0, pod_reads = 0;
+  NodeSink nodes{cluster, vendors, [this] { ++node_reads; }};
+  PodSink pods{*engine, vendors, [this] { ++pod_reads; }};
+
+  std::int64_t FreeMib() const {
+    const auto snapshot = cluster.snapshot();
+    return snapshot->row(snapshot->index->Find("n1")).max_free_mib;
+  }
+  void ReadNode(std::uint64_t version) {
+    nodes.ReplaceBegin();
+    nodes.Upsert(NodeWithOneGpu(version));
+    nodes.ReplaceEnd();
+  }
+};
+
+TEST_CASE("A full read of nodes and pods is the ledger's state, and says so once") {
+  Fed fed;
+  fed.ReadNode(1);
+  CHECK(fed.node_reads == 1);
+  fed.pods.ReplaceBegin();
+  fed.pods.Upsert(BoundPod("a", 300, 2));
+  CHECK(fed.pod_reads == 0);
+  fed.pods.ReplaceEnd();
+  CHECK(fed.pod_reads == 1);
+  CHECK(fed.FreeMib() == 700);
+  CHECK(fed.cluster.CheckInvariants().has_value());
+}
+
+TEST_CASE("Pods come and go with watch events, visible after a flush") {
+  Fed fed;
+  fed.ReadNode(1);
+  fed.pods.Upsert(BoundPod("a", 300, 2));
+  fed.pods.Upsert(BoundPod("b", 200, 3));
+  fed.pods.Flush();
+  CHECK(fed.FreeMib() == 500);
+  fed.pods.Remove(BoundPod("a", 300, 4));
+  fed.pods.Flush();
+  CHECK(fed.FreeMib() == 800);
+}
+
+TEST_CASE("A pod missing from a later full read gives its share back") {
+  Fed fed;
+  fed.ReadNode(1);
+  fed.pods.Upsert(BoundPod("a", 300, 2));
+  fed.pods.Flush();
+  fed.pods.ReplaceBegin();
+  fed.pods.ReplaceEnd();
+  CHECK(fed.FreeMib() == 1000);
+}
+
+TEST_CASE("A pod with an unreadable allocation closes its node, and opens it again when it goes") {
+  Fed fed;
+  fed.ReadNode(1);
+  k8s::Pod pod = BoundPod("a", 300, 2);
+  pod.annotations[std::string(device::kAllocationAnnotation)] = "{";
+  fed.pods.Upsert(k8s::Pod(pod));
+  fed.pods.Flush();
+  CHECK(fed.cluster.counts().quarantined_nodes == 1);
+  fed.pods.Remove(std::move(pod));
+  fed.pods.Flush();
+  CHECK(fed.cluster.counts().quarantined_nodes == 0);
+}
+
+TEST_CASE("An object that cannot be decoded changes nothing") {
+  Fed fed;
+  fed.ReadNode(1);
+  fed.nodes.Undecodable("n1", {Code::kInvalid, "metadata.name: is a number"});
+  fed.pods.Undecodable("team/a", {Code::kInvalid, "spec: is a list"});
+  CHECK(fed.FreeMib() == 1000);
+}
+
+}  // namespace
+}  // namespace partage::app

@@ -43,6 +43,7 @@ std::optional<Result<>> BindAttempt::Advance() {
 
 Error BindAttempt::GiveUp(std::string_view why) {
   reservation_.reset();
+  exposed_ = false;
   const std::string message = last_error_ ? fmt::format("{}: {}", why, last_error_->message) : std::string(why);
   return Error{Code::kUnavailable, message}.In(fmt::format("bind pod {} to node {}", pod_.FullName(), node_));
 }
@@ -80,10 +81,12 @@ std::optional<Result<>> BindAttempt::TakeReservation(Result<Reservation> reserva
 }
 
 std::optional<Result<>> BindAttempt::Write() {
-  // The look before it may have taken long; whoever asked has been told by now that it failed.
+  // Exposed first, then the look at the clock: whoever finds us late and not exposed may say that nothing has been written.
+  exposed_ = true;
   if (Expired() && !unresolved_) return tl::unexpected(GiveUp("no time left"));
   const auto written = context_.api.WriteBinding(binding_);
   context_.on_write(written);
+  if (!written && written.error().code != Code::kUnknown) exposed_ = unresolved_;
   if (written) return Bound();
   switch (written.error().code) {
     case Code::kUnavailable: return WaitAfter(written.error(), Stage::kWrite);
@@ -124,14 +127,12 @@ std::optional<Result<>> BindAttempt::WaitAfter(const Error& error, Stage next) {
 Result<> BindAttempt::Bound() {
   if (reservation_) reservation_->Commit();
   reservation_.reset();
-  unresolved_ = false;
   context_.engine.Forget(pod_.uid);
   return {};
 }
 
 Result<> BindAttempt::GivenBack(const Error& error) {
   reservation_.reset();
-  unresolved_ = false;
   return Fail(error, fmt::format("bind pod {} to node {}", pod_.FullName(), node_));
 }
 

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
 
+#include <atomic>
 #include <functional>
 #include <optional>
 #include <string>
@@ -34,7 +35,7 @@ struct BindContext {
 ///           lost   ▼  │ may still be on its way
 ///                kLook ──▶ bound with our allocation: bound.  Bound otherwise, gone, or refused for good: given back
 ///
-/// While a write may have been executed (unresolved), only the API server's word ends the hold on the share.
+/// While a write may have been executed (exposed), only the API server's word ends the hold on the share.
 class BindAttempt {
  public:
   BindAttempt(const BindContext& context, PodRef pod, std::string node, Clock::Mono deadline);
@@ -43,13 +44,14 @@ class BindAttempt {
   /// After the deadline no first write is begun.
   std::optional<Result<>> Advance();
 
-  /// Ends an attempt that is not unresolved: gives the share back. The error says what was tried last.
+  /// Ends an attempt that is not exposed: gives the share back. The error says what was tried last.
   Error GiveUp(std::string_view why);
 
   /// Leaves the share held though this object goes away.
   void Abandon();
 
-  bool unresolved() const { return unresolved_; }
+  /// A write has been, or is just being, made that may be executed. Thread-safe. False after the deadline means that none ever will be.
+  bool exposed() const { return exposed_; }
   const PodRef& pod() const { return pod_; }
   const std::string& node() const { return node_; }
 
@@ -77,8 +79,9 @@ class BindAttempt {
   Stage stage_ = Stage::kReserve;
   std::optional<Reservation> reservation_;  // none for a pod that takes nothing of ours
   k8s::Binding binding_;
-  bool unresolved_ = false;
-  std::optional<Error> refusal_;  // a 409 that is to be explained by a look at the pod
+  bool unresolved_ = false;            // an earlier write may be executed yet
+  std::atomic<bool> exposed_ = false;  // the same, or one is being made
+  std::optional<Error> refusal_;       // a 409 that is to be explained by a look at the pod
   std::optional<Error> last_error_;
 };
 

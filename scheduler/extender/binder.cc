@@ -26,6 +26,7 @@ using Done = std::function<void(Result<>)>;
 constexpr milliseconds kFirstPause{50};
 constexpr milliseconds kLongestPause{1000};
 constexpr milliseconds kLongestPauseInBackground{5000};  // nobody waits for the answer any more
+constexpr milliseconds kLongestWish{30000};              // of a server that throttles
 constexpr int kMostDoublings = 8;
 
 // Time is read from the injected clock, so a wait for it must end now and then to look. Only while something is due.
@@ -92,7 +93,7 @@ class Binder::Impl {
     std::vector<Owed> owed;
     HaltAfter(grace, idle, owed);
     for (const JobPtr& job : idle) End(job);
-    for (const Owed& each : owed) AnswerUnknown(each);
+    for (const Owed& each : owed) AnswerLate(each);
   }
 
  private:
@@ -100,6 +101,7 @@ class Binder::Impl {
   struct Owed {
     JobPtr job;
     Done done;
+    bool nothing_written = false;  // and nothing will be
   };
 
   Clock::Mono Now() const { return context_.clock.Now(); }
@@ -117,7 +119,7 @@ class Binder::Impl {
     owed_.emplace(job->deadline, job.get());
     ready_.push_back(std::move(job));
     work_ready_.notify_one();
-    time_changed_.notify_one();
+    WakeTimer();
     return {};
   }
 
@@ -150,7 +152,7 @@ class Binder::Impl {
     if (halted_) return false;
     job->driven = false;
     delayed_.emplace(Now() + Pause(*job), job);
-    time_changed_.notify_one();
+    WakeTimer();
     return true;
   }
 
@@ -159,7 +161,7 @@ class Binder::Impl {
     const milliseconds pause = std::min(longest, kFirstPause * (1 << std::min(job.tries++, kMostDoublings)));
     // Half of it by chance: binds that were throttled together should not come back together.
     const milliseconds jittered = pause / 2 + milliseconds(std::uniform_int_distribution<milliseconds::rep>(0, pause.count() / 2)(chance_));
-    return std::max(jittered, std::min(longest, context_.api.retry_after()));
+    return std::max(jittered, std::min(kLongestWish, context_.api.retry_after()));
   }
 
   // The attempt is over and the ledger settled.
@@ -170,13 +172,14 @@ class Binder::Impl {
 
   // Ends a job before its time. A share whose fate is unknown stays held.
   void End(const JobPtr& job) {
-    if (!job->attempt.unresolved()) return Conclude(job, tl::unexpected(job->attempt.GiveUp(kStopping)));
+    if (!job->attempt.exposed()) return Conclude(job, tl::unexpected(job->attempt.GiveUp(kStopping)));
     job->attempt.Abandon();
-    AnswerUnknown({job, Retire(*job)});
+    AnswerLate({job, Retire(*job)});
   }
 
-  void AnswerUnknown(const Owed& owed) const {
+  void AnswerLate(const Owed& owed) const {
     if (!owed.done) return;
+    if (owed.nothing_written) return owed.done(Fail(Code::kUnavailable, "{}: no time left", owed.job->Name()));
     log::warn("{}: not answered in time by the API server; the share stays held until the outcome is known", owed.job->Name());
     owed.done(Fail(Code::kUnknown, "{}: the API server has not answered within {} ms; the outcome is being looked for", owed.job->Name(),
                    options_.deadline.count()));
@@ -189,7 +192,7 @@ class Binder::Impl {
     std::vector<Owed> owed;
     while (WaitForTime(expired, owed)) {
       for (const JobPtr& job : expired) Conclude(job, tl::unexpected(job->attempt.GiveUp("no time left")));
-      for (const Owed& each : owed) AnswerUnknown(each);
+      for (const Owed& each : owed) AnswerLate(each);
       expired.clear();
       owed.clear();
     }
@@ -198,12 +201,19 @@ class Binder::Impl {
   // False: stop keeping time. `expired` jobs are the caller's to end, `owed` answers the caller's to give.
   bool WaitForTime(std::vector<JobPtr>& expired, std::vector<Owed>& owed) {
     const MutexLock lock(mutex_);
+    timer_idle_ = true;
     while (!halted_ && delayed_.empty() && owed_.empty()) time_changed_.wait(mutex_);
+    timer_idle_ = false;
     if (!halted_) time_changed_.wait_for(mutex_, kTimerStep);
     if (halted_) return false;
     MoveDue();
     while (!owed_.empty() && owed_.begin()->first <= Now()) TakeLate(*owed_.begin()->second, expired, owed);
     return true;
+  }
+
+  // While there is anything to time, the timer looks by itself.
+  void WakeTimer() PARTAGE_REQUIRES(mutex_) {
+    if (timer_idle_) time_changed_.notify_one();
   }
 
   void MoveDue() PARTAGE_REQUIRES(mutex_) {
@@ -217,8 +227,9 @@ class Binder::Impl {
   // A job at rest of which nothing can have been written ends here; any other goes on without the one who asked.
   void TakeLate(Job& late, std::vector<JobPtr>& expired, std::vector<Owed>& owed) PARTAGE_REQUIRES(mutex_) {
     const JobPtr& job = live_.at(late.attempt.pod().uid);
-    if (job->driven || job->attempt.unresolved()) {
-      owed.push_back({job, TakeDone(*job)});
+    if (job->driven || job->attempt.exposed()) {
+      const bool nothing_written = !job->attempt.exposed();
+      owed.push_back({job, TakeDone(*job), nothing_written});
       return;
     }
     std::erase(ready_, job);
@@ -293,6 +304,7 @@ class Binder::Impl {
   std::minstd_rand chance_ PARTAGE_GUARDED_BY(mutex_){1};
   bool stopping_ PARTAGE_GUARDED_BY(mutex_) = false;  // takes no new work
   bool halted_ PARTAGE_GUARDED_BY(mutex_) = false;    // threads end
+  bool timer_idle_ PARTAGE_GUARDED_BY(mutex_) = false;
 
   // Last, so that they are joined before anything they use goes away.
   std::jthread timer_;

@@ -22,16 +22,19 @@ bool NeedsCare(std::uint64_t word) {
   return ((control | word) & kHighBits) != 0 || ZeroBytes(word ^ (kOnes * '"')) != 0 || ZeroBytes(word ^ (kOnes * '\\')) != 0;
 }
 
+std::uint64_t Load(const char* bytes, std::size_t size) {
+  std::uint64_t word = kOnes * ' ';
+  std::memcpy(&word, bytes, size);
+  return word;
+}
+
 bool IsPlain(std::string_view text) {
-  std::uint64_t word = 0;
-  while (text.size() >= sizeof word) {
-    std::memcpy(&word, text.data(), sizeof word);
-    if (NeedsCare(word)) return false;
-    text.remove_prefix(sizeof word);
+  constexpr std::size_t kWord = sizeof(std::uint64_t);
+  if (text.size() < kWord) return !NeedsCare(Load(text.data(), text.size()));
+  for (std::size_t at = 0; at + kWord <= text.size(); at += kWord) {
+    if (NeedsCare(Load(text.data() + at, kWord))) return false;
   }
-  word = kOnes * ' ';
-  if (!text.empty()) std::memcpy(&word, text.data(), text.size());
-  return !NeedsCare(word);
+  return !NeedsCare(Load(text.data() + text.size() - kWord, kWord));
 }
 
 void AppendEscaped(std::string& out, std::string_view text) {

@@ -24,7 +24,8 @@ struct ExtenderArgs {
   std::vector<std::string_view> nodes;
 };
 
-/// Reads ExtenderArgs. Keeps its memory from call to call (a few MiB at most), since every scheduling cycle makes one or two. Used by one thread at a time.
+/// Reads ExtenderArgs. Keeps its memory from call to call, since every scheduling cycle makes one or two; what a body over 4 MiB took is freed by the next call.
+/// Used by one thread at a time.
 class ArgsDecoder {
  public:
   ArgsDecoder();

@@ -1,9 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
 // simdjson on-demand over the top level, so that the thousands of names cost one pass; the Pod and whole Nodes, which are small and echoed or looked into
 // at will, by its DOM parser, which checks every byte of them.
+#include <algorithm>
 #include <array>
 #include <functional>
-#include <optional>
+#include <utility>
 
 #include <simdjson.h>
 
@@ -50,7 +51,8 @@ tl::unexpected<Error> StructureFault(simdjson::error_code error, std::string_vie
     case simdjson::UTF8_ERROR: return Fail(Code::kInvalid, "body: not UTF-8 near byte {} of {}", FirstBadUtf8(body), body.size());
     case simdjson::UNCLOSED_STRING: return Fail(Code::kInvalid, "body: ends inside a string after {} bytes", body.size());
     case simdjson::EMPTY: return Fail(Code::kInvalid, "body: empty, expected a JSON object");
-    case simdjson::INCOMPLETE_ARRAY_OR_OBJECT: return Fail(Code::kInvalid, "body: does not end with the object's closing brace ({} bytes)", body.size());
+    case simdjson::INCOMPLETE_ARRAY_OR_OBJECT:
+      return Fail(Code::kInvalid, "body: does not end with the object's closing brace ({} bytes)", body.size());
     default: return Fault(error, "body");
   }
 }

@@ -50,7 +50,7 @@ void CheckTruth(Rig& rig) {
 }
 
 TEST_CASE("Binds that race for one node take exactly what fits") {
-  Rig rig({.workers = 16});
+  Rig rig({.workers = 16, .deadline = test::kBindDeadline});
   auto answers = StartAll(rig);
   int bound = 0;
   for (auto& answer : answers) {

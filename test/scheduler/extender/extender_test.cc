@@ -6,6 +6,7 @@
 #include <catch2/catch.hpp>
 #include <nlohmann/json.hpp>
 
+#include "scheduler/extender/metrics_probe.h"
 #include "test/scheduler/extender/padded_body.h"
 #include "test/scheduler/extender/rig.h"
 
@@ -170,6 +171,16 @@ TEST_CASE("Calls are timed by outcome and writes counted") {
   }
   CHECK_THAT(metrics, Catch::Contains(R"(partage_bind_duration_seconds_count{outcome="bound"} 1)"));
   CHECK_THAT(metrics, Catch::Contains(R"(partage_binding_writes_total{outcome="written"} 1)"));
+}
+
+TEST_CASE("What the engine tells of itself is counted") {
+  metrics::Registry registry;
+  MetricsProbe probe(registry);
+  probe.OnRefusal("CardInsufficientMemory", 3);
+  probe.OnRefusal("CardInsufficientMemory", 4);
+  probe.OnNominationRace();
+  CHECK_THAT(registry.Expose(), Catch::Contains(R"(partage_filter_refused_nodes_total{reason="CardInsufficientMemory"} 7)"));
+  CHECK_THAT(registry.Expose(), Catch::Contains("partage_nomination_races_total 1"));
 }
 
 }  // namespace

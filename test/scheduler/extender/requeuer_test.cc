@@ -21,7 +21,7 @@ class Full {
     for (const std::string node : {"n1", "n2"}) {
       rig_.With(Node(node).Gpus(1, 81920));
       const std::string pod = "holder-" + node;
-      rig_.Filtered(pod, Ask(1).Mib(81920), node);
+      rig_.With(test::UnboundPod(pod, 81920)).Filtered(pod, Ask(1).Mib(81920), node);
       REQUIRE(rig_.Bind(pod, node));
     }
     Tick();

@@ -36,6 +36,7 @@ class ScriptedApi final : public scheduler::ClusterApi {
     const MutexLock lock(mutex_);
     writes_.push_back(binding);
     write_times_.push_back(clock_.Now());
+    changed_.notify_all();
     for (const k8s::Binding& late : std::exchange(late_, {})) (void)Serve(late);
     switch (Next(write_fates_, every_write_)) {
       case Fate::kServe: return Serve(binding);
@@ -111,6 +112,11 @@ class ScriptedApi final : public scheduler::ClusterApi {
   void AwaitHeldWrite() {
     const MutexLock lock(mutex_);
     while (hanging_ == 0) changed_.wait(mutex_);
+  }
+
+  void AwaitWrites(std::size_t count) {
+    const MutexLock lock(mutex_);
+    while (writes_.size() < count) changed_.wait(mutex_);
   }
 
   // ---- What was seen ----

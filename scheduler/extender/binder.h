@@ -38,10 +38,14 @@ class Binder {
          metrics::Registry& registry);
   ~Binder();  ///< Stop(0 s)
 
-  /// Calls `done` exactly once, from a worker thread (or from this call when the queue is full or Stop was called).
+  /// Calls `done` exactly once, from a thread of the Binder's, or from this call when it takes no new work. Besides the table's errors: kConflict when an earlier
+  /// bind of this pod is still in flight (also one that is being settled), or when the share no longer fits; kNotFound when pod or node are gone; kInvalid when
+  /// the pod's request cannot be served; kUnavailable when the queue is full, time ran out before anything was written, or Stop was called.
+  /// A pod that asks for nothing of ours is bound without a share.
   void Bind(PodRef pod, std::string node, std::function<void(Result<>)> done);
 
-  /// Refuses new work, finishes what runs for at most `grace`. Idempotent.
+  /// Refuses new work, finishes what runs for at most `grace` (real time), then answers whoever still waits. A share whose fate is unknown then stays held: the
+  /// next process reads the truth from a list. Calls in the API server's hands go on; the destructor waits for them. Idempotent.
   void Stop(std::chrono::milliseconds grace);
 
  private:

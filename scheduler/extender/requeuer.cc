@@ -1,11 +1,11 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "scheduler/extender/requeuer.h"
 
-#include <algorithm>
 #include <condition_variable>
 #include <map>
 #include <mutex>
 #include <thread>
+#include <utility>
 
 #include <fmt/chrono.h>
 
@@ -16,8 +16,8 @@
 namespace partage::scheduler {
 namespace {
 
-// How long a freed node is remembered although nobody seems to wait: a filter that judged the node before it was freed may still be about to say so.
-constexpr std::chrono::milliseconds kLeastLinger{2000};
+// A freed node is looked at twice, an interval apart: a filter that judged the node before it was freed may be about to say so when the first look finds nobody waiting.
+constexpr int kLooks = 2;
 
 std::string TimeText(Clock::Wall time) {
   const auto since_epoch = std::chrono::duration_cast<std::chrono::milliseconds>(time.time_since_epoch());
@@ -35,7 +35,6 @@ class Requeuer::Impl {
         api_(api),
         clock_(clock),
         options_(options),
-        linger_(std::max(kLeastLinger, 2 * options.min_interval)),
         patches_(registry.GetCounter(metrics::kRequeuePatches)),
         next_round_(clock.Now()) {}
 
@@ -44,11 +43,15 @@ class Requeuer::Impl {
   void Tick() {
     const MutexLock lock(mutex_);
     engine_.cluster().ExpireNominals();
-    const Clock::Mono now = clock_.Now();
-    RememberFreed(now);
-    if (freed_.empty() || now < next_round_ || engine_.waiting_count() == 0) return;
-    next_round_ = now + options_.min_interval;
-    if (const auto node = engine_.NodeWorthRetrying(FreedNames())) Patch(*node);
+    for (std::string& node : engine_.cluster().TakeFreedNodes()) freed_.insert_or_assign(std::move(node), kLooks);
+    if (freed_.empty() || clock_.Now() < next_round_) return;
+    next_round_ = clock_.Now() + options_.min_interval;
+    const auto node = engine_.waiting_count() > 0 ? engine_.NodeWorthRetrying(FreedNames()) : std::nullopt;
+    if (node) {
+      Patch(*node);
+    } else {
+      CountLook();
+    }
   }
 
   void Start() {
@@ -62,16 +65,15 @@ class Requeuer::Impl {
   }
 
  private:
-  void RememberFreed(Clock::Mono now) PARTAGE_REQUIRES(mutex_) {
-    std::erase_if(freed_, [&](const auto& entry) { return entry.second <= now; });
-    for (std::string& node : engine_.cluster().TakeFreedNodes()) freed_.insert_or_assign(std::move(node), now + linger_);
-  }
-
   std::vector<std::string> FreedNames() const PARTAGE_REQUIRES(mutex_) {
     std::vector<std::string> names;
     names.reserve(freed_.size());
-    for (const auto& [name, until] : freed_) names.push_back(name);
+    for (const auto& [name, looks] : freed_) names.push_back(name);
     return names;
+  }
+
+  void CountLook() PARTAGE_REQUIRES(mutex_) {
+    for (auto node = freed_.begin(); node != freed_.end();) node = --node->second == 0 ? freed_.erase(node) : std::next(node);
   }
 
   // One patch of any node wakes every pod an extender refused, so it answers for all freed nodes.
@@ -80,14 +82,12 @@ class Requeuer::Impl {
     if (patched) {
       patches_.Inc();
       freed_.clear();
+      complaint_.clear();
       return;
     }
-    log::warn("waiting pods are not retried yet: annotate node {}: {}", node, patched.error().message);
-    if (patched.error().code == Code::kNotFound) {
-      freed_.erase(node);
-      return;
-    }
-    for (auto& [name, until] : freed_) until = clock_.Now() + linger_;
+    // Once, not at every try.
+    if (std::exchange(complaint_, patched.error().message) != complaint_) log::warn("waiting pods are not retried yet: {}", complaint_);
+    if (patched.error().code == Code::kNotFound) freed_.erase(node);
   }
 
   void Run(const std::stop_token& stop) {
@@ -104,11 +104,11 @@ class Requeuer::Impl {
   ClusterApi& api_;
   const Clock& clock_;
   const Options options_;
-  const std::chrono::milliseconds linger_;
   const metrics::Registry::Counter patches_;
 
   Mutex mutex_;
-  std::map<std::string, Clock::Mono> freed_ PARTAGE_GUARDED_BY(mutex_);  // node → when it is forgotten
+  std::map<std::string, int> freed_ PARTAGE_GUARDED_BY(mutex_);  // node → looks left
+  std::string complaint_ PARTAGE_GUARDED_BY(mutex_);             // the last failure told
   Clock::Mono next_round_ PARTAGE_GUARDED_BY(mutex_);
   std::jthread thread_;
 };

@@ -55,8 +55,12 @@ function(partage_program name)
 endfunction()
 
 # partage_test(NAME LABEL unit|contract|integration SOURCES … LINK …): one Catch2 program, each TEST_CASE a ctest.
+# With a sanitizer, integration tests are built only on demand (PARTAGE_SANITIZE_INTEGRATION): sockets and time-outs under one take long.
 function(partage_test name)
   cmake_parse_arguments(ARG "" "LABEL" "SOURCES;LINK" ${ARGN})
+  if(PARTAGE_SANITIZE AND ARG_LABEL STREQUAL "integration" AND NOT PARTAGE_SANITIZE_INTEGRATION)
+    return()
+  endif()
   add_executable(${name} ${ARG_SOURCES})
   target_link_libraries(${name} PRIVATE partage_flags partage_test_main ${ARG_LINK})
   catch_discover_tests(${name} TEST_PREFIX "${PARTAGE_TEST_PREFIX}${name}: " PROPERTIES LABELS ${ARG_LABEL} TIMEOUT 120)

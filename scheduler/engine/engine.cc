@@ -99,7 +99,6 @@ class Engine::Impl {
 
   FilterOutcome RefuseAll(Candidates candidates, std::string text, bool unresolvable) const;
   FilterOutcome Refuse(const PodInput& pod, const Ask& ask, const Snapshot& snapshot, Candidates candidates);
-  std::vector<NodeId> Resolve(const Snapshot& snapshot, Candidates candidates) const;
   std::vector<Ranked> Scan(const Ask& ask, const Snapshot& snapshot, const std::vector<NodeId>& ids, std::size_t k) const;
   std::size_t ListLength(const PodInput& pod) const;
 
@@ -113,12 +112,6 @@ class Engine::Impl {
 
 std::size_t Engine::Impl::ListLength(const PodInput& pod) const {
   return options_.shortlist.automatic && !pod.has_soft_preferences ? 1 : options_.shortlist.k;
-}
-
-std::vector<NodeId> Engine::Impl::Resolve(const Snapshot& snapshot, Candidates candidates) const {
-  std::vector<NodeId> ids(candidates.size());
-  for (std::size_t c = 0; c < candidates.size(); ++c) ids[c] = snapshot.index->Find(candidates[c]);
-  return ids;
 }
 
 // The hot loop: per node one rank and, while the node would make the list, one fit.
@@ -161,7 +154,7 @@ FilterOutcome Engine::Impl::Filter(const PodInput& pod, Candidates candidates) {
   for (int attempt = 0; attempt < kNominationTries; ++attempt) {
     const auto snapshot = cluster_.snapshot();
     const Ask ask(**pod.request, policies_.For(**pod.request), *snapshot->kinds);
-    const auto ranked = Scan(ask, *snapshot, Resolve(*snapshot, candidates), ListLength(pod));
+    const auto ranked = Scan(ask, *snapshot, snapshot->index->FindAll(candidates), ListLength(pod));
     if (ranked.empty()) {
       auto outcome = Refuse(pod, ask, *snapshot, candidates);
       done("refused");
@@ -195,7 +188,7 @@ FilterOutcome Engine::Impl::Refuse(const PodInput& pod, const Ask& ask, const Sn
   std::size_t nearest = candidates.size();
   std::size_t kept_at = candidates.size();
   Shortfall nearest_short;
-  const auto ids = Resolve(snapshot, candidates);
+  const auto ids = snapshot.index->FindAll(candidates);
   for (std::size_t c = 0; c < candidates.size(); ++c) {
     const Shortfall shortfall = ids[c] == kNoNode ? Shortfall{} : ExplainNode(snapshot.block(ids[c]), ids[c] % kBlockNodes, ask);
     ++counts[shortfall.reason];
@@ -229,7 +222,7 @@ std::vector<int> Engine::Impl::Prioritize(const PodInput& pod, Candidates candid
   cluster_.DropNominal(pod.pod);
   const auto snapshot = cluster_.snapshot();
   const Ask ask(**pod.request, policies_.For(**pod.request), *snapshot->kinds);
-  const auto ranked = Scan(ask, *snapshot, Resolve(*snapshot, candidates), candidates.size());
+  const auto ranked = Scan(ask, *snapshot, snapshot->index->FindAll(candidates), candidates.size());
   if (ranked.empty()) return points;
   const Score top = ranked.front().score, low = ranked.back().score;
   for (const Ranked& node : ranked) {

@@ -2,27 +2,44 @@
 #include "scheduler/state/snapshot.h"
 
 #include <algorithm>
+#include <array>
 #include <bit>
 #include <cstring>
 
 namespace partage::scheduler {
 namespace {
 
-// FNV-1a over 8 bytes at a time: node names share long prefixes, so every byte must count, and a name is hashed for each candidate of each filter.
+__extension__ typedef unsigned __int128 Uint128;
+
+std::uint64_t Read64(const char* at) {
+  std::uint64_t word;
+  std::memcpy(&word, at, sizeof word);
+  return word;
+}
+
+std::uint64_t Mix(std::uint64_t a, std::uint64_t b) {
+  const Uint128 product = Uint128{a} * b;
+  return static_cast<std::uint64_t>(product) ^ static_cast<std::uint64_t>(product >> 64);
+}
+
+// Node names share long prefixes, so every byte must count; and each candidate of each filter is hashed, so 16 bytes are taken at a time. A name's last 16 bytes
+// may overlap those before them.
 std::uint32_t HashName(std::string_view name) {
-  std::uint64_t hash = 0xcbf29ce484222325u ^ name.size();
-  const char* at = name.data();
-  std::size_t left = name.size();
-  for (; left >= 8; at += 8, left -= 8) {
-    std::uint64_t word;
-    std::memcpy(&word, at, 8);
-    hash = (hash ^ word) * 0x9E3779B97F4A7C15u;
-    hash ^= hash >> 29;
+  constexpr std::uint64_t kA = 0xa0761d6478bd642fu, kB = 0xe7037ed1a0b428dbu, kC = 0x8ebc6af09c88c6e3u;  // odd, half of the bits set
+  std::uint64_t hash = name.size() * kC;
+  std::uint64_t low = 0, high = 0;
+  if (name.size() >= 16) {
+    const char* const tail = name.data() + name.size() - 16;
+    for (const char* at = name.data(); at < tail; at += 16) hash = std::rotl(hash, 23) ^ Mix(Read64(at) ^ kA, Read64(at + 8) ^ kB);
+    low = Read64(tail);
+    high = Read64(tail + 8);
+  } else if (name.size() >= 8) {
+    low = Read64(name.data());
+    high = Read64(name.data() + name.size() - 8);
+  } else {
+    for (const char c : name) low = low << 8 | static_cast<unsigned char>(c);
   }
-  std::uint64_t tail = 0;
-  std::memcpy(&tail, at, left);
-  hash = (hash ^ tail) * 0x9E3779B97F4A7C15u;
-  return static_cast<std::uint32_t>(hash >> 32);
+  return static_cast<std::uint32_t>(Mix(hash ^ Mix(low ^ kA, high ^ kB), kC));
 }
 
 }  // namespace
@@ -74,19 +91,45 @@ NodeIndex::NodeIndex(std::vector<std::pair<std::string, NodeId>> nodes, std::siz
     ranks_[id] = static_cast<std::uint32_t>(ordered_.size());
     ordered_.push_back(id);
     const std::uint32_t hash = HashName(name);
-    std::size_t place = hash & (slots_.size() - 1);
-    while (slots_[place].id != kNoNode) place = (place + 1) & (slots_.size() - 1);
-    slots_[place] = {hash, id};
+    std::size_t place = Start(hash);
+    while (slots_[place].id != kNoNode) place = Next(place);
+    slots_[place] = {hash, id, static_cast<std::uint32_t>(start), static_cast<std::uint32_t>(name.size())};
   }
 }
 
 NodeId NodeIndex::Find(std::string_view name) const {
   const std::uint32_t hash = HashName(name);
-  for (std::size_t place = hash & (slots_.size() - 1);; place = (place + 1) & (slots_.size() - 1)) {
+  for (std::size_t place = Start(hash);; place = Next(place)) {
     const Slot& slot = slots_[place];
-    if (slot.id == kNoNode) return kNoNode;
-    if (slot.hash == hash && names_[slot.id] == name) return slot.id;
+    if (slot.id == kNoNode || (slot.hash == hash && NameAt(slot) == name)) return slot.id;
   }
+}
+
+// A name costs two reads, one after the other, in no order that hardware could foresee. Batch by batch, each read is begun for all names before the first is
+// used.
+std::vector<NodeId> NodeIndex::FindAll(std::span<const std::string_view> names) const {
+  constexpr std::size_t kBatch = 32;
+  std::vector<NodeId> ids(names.size());
+  std::array<std::uint32_t, kBatch> hashes;
+  std::array<const Slot*, kBatch> slots;
+  for (std::size_t start = 0; start < names.size(); start += kBatch) {
+    const auto batch = names.subspan(start, std::min(kBatch, names.size() - start));
+    for (std::size_t i = 0; i < batch.size(); ++i) {
+      hashes[i] = HashName(batch[i]);
+      __builtin_prefetch(&slots_[Start(hashes[i])]);
+    }
+    for (std::size_t i = 0; i < batch.size(); ++i) {
+      std::size_t place = Start(hashes[i]);
+      while (slots_[place].id != kNoNode && slots_[place].hash != hashes[i]) place = Next(place);
+      slots[i] = &slots_[place];
+      __builtin_prefetch(text_.data() + slots[i]->start);
+    }
+    for (std::size_t i = 0; i < batch.size(); ++i) {
+      const bool surely = slots[i]->id == kNoNode || NameAt(*slots[i]) == batch[i];
+      ids[start + i] = surely ? slots[i]->id : Find(batch[i]);  // two names of one hash
+    }
+  }
+  return ids;
 }
 
 }  // namespace partage::scheduler

@@ -26,9 +26,38 @@ TEST_CASE("The index finds every name, ranks by name, and knows what is absent")
   }
 }
 
+TEST_CASE("Names of every length are found together as they are one by one") {
+  std::vector<std::string> names;
+  for (std::size_t length = 1; length < 70; ++length) {
+    for (const char first : {'a', 'b'}) names.push_back(first + std::string(length - 1, 'x'));
+  }
+  std::vector<std::pair<std::string, NodeId>> nodes;
+  for (std::size_t i = 0; i < names.size(); i += 2) nodes.emplace_back(names[i], static_cast<NodeId>(i));  // those with a; b is unknown
+  const NodeIndex index(nodes, names.size());
+  std::vector<std::string_view> asked(names.begin(), names.end());
+  asked.emplace_back("");
+  const auto found = index.FindAll(asked);
+  REQUIRE(found.size() == asked.size());
+  for (std::size_t i = 0; i < asked.size(); ++i) {
+    CHECK(found[i] == index.Find(asked[i]));
+    CHECK(found[i] == (asked[i].starts_with('a') ? i : kNoNode));
+  }
+}
+
+TEST_CASE("So many names that some share a hash are told apart all the same") {
+  std::vector<std::pair<std::string, NodeId>> nodes;
+  for (NodeId id = 0; id < 200000; ++id) nodes.emplace_back(fmt::format("gpu-node-{:06}.example", id), id);
+  const NodeIndex index(nodes, nodes.size());
+  std::vector<std::string_view> asked;
+  for (NodeId id = 0; id < nodes.size(); ++id) asked.push_back(index.Name(id));
+  const auto found = index.FindAll(asked);
+  for (NodeId id = 0; id < nodes.size(); ++id) REQUIRE(found[id] == id);
+}
+
 TEST_CASE("An empty index finds nothing") {
   const NodeIndex index({}, 0);
   CHECK(index.Find("n") == kNoNode);
+  CHECK(index.FindAll(std::vector<std::string_view>{"n"}) == std::vector{kNoNode});
   CHECK(index.size() == 0);
 }
 

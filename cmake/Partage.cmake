@@ -52,6 +52,9 @@ function(partage_program name)
   add_executable(${name} ${ARG_SOURCES})
   target_link_libraries(${name} PRIVATE partage_flags ${ARG_LINK})
   set_target_properties(${name} PROPERTIES RUNTIME_OUTPUT_DIRECTORY ${CMAKE_BINARY_DIR}/bin)
+  if(PARTAGE_SANITIZE AND NOT PARTAGE_SANITIZE_INTEGRATION)
+    set_target_properties(${name} PROPERTIES EXCLUDE_FROM_ALL TRUE)  # only integration tests start programs
+  endif()
 endfunction()
 
 # partage_test(NAME LABEL unit|contract|integration SOURCES … LINK …): one Catch2 program, each TEST_CASE a ctest.

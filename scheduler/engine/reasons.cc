@@ -56,8 +56,8 @@ std::string Words(const Shortfall& s) {
     case Reason::kMemory:
       return s.unresolvable() ? fmt::format("no GPU has {} MiB at all", s.needed) : fmt::format("no GPU has {} MiB free", s.needed);
     case Reason::kCores:
-      return s.unresolvable() ? fmt::format("no GPU has {} % compute at all", s.needed)
-                              : fmt::format("no GPU has {} % compute free", s.needed);
+      return s.unresolvable() ? fmt::format("no GPU has {} percent compute at all", s.needed)
+                              : fmt::format("no GPU has {} percent compute free", s.needed);
     case Reason::kNoCoresLeft: return "all compute of the GPU is given away";
     case Reason::kSomeOnly: return fmt::format("fewer than the {} GPUs needed fit at once", s.needed);
     case Reason::kTogether: return "each container fits alone, but not all of them together";
@@ -72,8 +72,8 @@ std::string Arithmetic(const Shortfall& s, std::string_view node) {
       return fmt::format("nearest is GPU {} of {}: {} MiB free, {} short", s.device, node, std::max<std::int64_t>(s.free, 0),
                          s.needed - s.free);
     case Reason::kCores:
-      if (s.unresolvable()) return fmt::format("largest is GPU {} of {}: {} %", s.device, node, s.capacity);
-      return fmt::format("nearest is GPU {} of {}: {} % free, {} short", s.device, node, std::max<std::int64_t>(s.free, 0),
+      if (s.unresolvable()) return fmt::format("largest is GPU {} of {}: {} percent", s.device, node, s.capacity);
+      return fmt::format("nearest is GPU {} of {}: {} percent free, {} short", s.device, node, std::max<std::int64_t>(s.free, 0),
                          s.needed - s.free);
     case Reason::kSomeOnly:
     case Reason::kNuma:

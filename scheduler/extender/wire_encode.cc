@@ -14,9 +14,13 @@ namespace {
 // Room for quotes, comma and colon around a name.
 constexpr std::size_t kPunctuation = 8;
 
+// A text for people. kube-scheduler takes it for a printf format when it writes the event, so a percent sign must not look like one.
 std::string Quoted(std::string_view text) {
+  constexpr std::string_view kWidePercent = "\uFF05";
+  std::string harmless;
+  for (const char c : text) harmless.append(c == '%' ? kWidePercent : std::string_view(&c, 1));
   std::string out;
-  AppendJsonString(out, text);
+  AppendJsonString(out, harmless);
   return out;
 }
 

@@ -26,7 +26,7 @@ class Refusals(Scenario):
     def test_cores_say_what_is_missing(self) -> None:
         self.nodes(Node("n").gpus(1).build())
         self.bind(Pod("used").container(gpumem=1, gpucores=70).build())
-        self.assert_says(Pod("p").container(gpumem=1, gpucores=50), "50 %", "30 % free", "20 short")
+        self.assert_says(Pod("p").container(gpumem=1, gpucores=50), "50 percent", "30 percent free", "20 short")
 
     def test_slots_say_so(self) -> None:
         self.nodes(Node("n").gpus(1, slots=1).build())

@@ -157,6 +157,10 @@ class Constraints(Scenario):
 class WrongRequests(Scenario):
     """What a user did wrong is said in the event, with the way out."""
 
+    def says_of(self, policy: str) -> str:
+        self.nodes(Node("n1").gpus(1).build())
+        return self.refuse(Pod("wrong").container(gpumem=1000).annotation("hami.io/gpu-scheduler-policy", policy).build())
+
     def says(self, *words: str, container: dict[str, int | str] | None = None, **annotations: str) -> None:
         self.nodes(Node("n1").gpus(2).build())
         pod = Pod("wrong").container(**(container or {"gpumem": 1000}))
@@ -183,6 +187,10 @@ class WrongRequests(Scenario):
 
     def test_scoring_weights_that_are_none(self) -> None:
         self.says("hami.io/device-scoring-weights", "slot=1,core=x", hami__device_scoring_weights="slot=1,core=x")
+
+    def test_percent_signs_survive_kube_scheduler(self) -> None:
+        """It takes our text for a printf format."""
+        self.assertNotIn("%!", self.says_of("100%s"))
 
     def test_fractions_and_negative_numbers_do_not_pass_the_api_server(self) -> None:
         for quantity in ("0.5", "-1", "1.5k1"):

@@ -63,6 +63,10 @@ TEST_CASE("A pod that is not ours gets all its candidates back, in the form they
   CHECK(nodes["NodeNames"].is_null());
 }
 
+TEST_CASE("A text for kube-scheduler holds nothing that its event would take for a format") {
+  CHECK(json::parse(EncodeFilterError("policy \"50%s\""))["Error"] == "policy \"50\uFF05s\"");
+}
+
 TEST_CASE("Errors, scores and bind results have kube-scheduler's members") {
   CHECK(EncodeFilterError("not \"ready\"") ==
         R"({"Nodes":null,"NodeNames":null,"FailedNodes":{},"FailedAndUnresolvableNodes":{},"Error":"not \"ready\""})");

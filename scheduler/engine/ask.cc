@@ -36,6 +36,7 @@ Ask::Ask(const device::PodRequest& request, PolicyChain policies, const std::vec
       least_.count = std::max(least_.count, static_cast<std::uint32_t>(wanted.count));
       least_.mib = std::max<std::int64_t>(least_.mib, wanted.mib);
       least_.cores = std::max<std::int64_t>(least_.cores, wanted.cores);
+      if (wanted.mib == 0) least_.percent = std::max<std::int64_t>(least_.percent, wanted.percent);
       if (container.kind != device::ContainerKind::kInit) {
         fixed_demand_.slots += wanted.count;
         fixed_demand_.mib += std::int64_t{wanted.count} * wanted.mib;
@@ -68,7 +69,7 @@ bool Ask::Accepts(const device::DeviceRequest& wanted, std::uint16_t kind) const
 }
 
 bool Ask::MayFit(const Block& block, const NodeRow& row) const {
-  if (!row.open || row.open_devices < least_.count || row.max_free_mib < least_.mib || row.max_free_cores < least_.cores) return false;
+  if (!RowMayFit(row)) return false;
   return !simple_ || CountFitting(block, row, *only_) >= least_.count;
 }
 

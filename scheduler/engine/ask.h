@@ -1,7 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
 
+#include <algorithm>
 #include <cstdint>
+#include <string>
 #include <vector>
 
 #include "device/request.h"
@@ -31,6 +33,10 @@ class Ask {
   /// Whether vendor, model and mode of the device suit the request. Kinds newer than this Ask do not; they suit the next one.
   bool Accepts(const device::DeviceRequest& wanted, std::uint16_t kind) const;
 
+  /// What a glance at the row tells: false only where the pod cannot fit.
+  bool RowMayFit(const NodeRow& row) const {
+    return row.open && row.open_devices >= least_.count && row.max_free_mib >= least_.MibOn(row) && row.max_free_cores >= least_.cores;
+  }
   /// Exact for most pods (see `simple`), and for the others never false where the pod fits: a scan over all nodes costs nanoseconds each.
   bool MayFit(const Block& block, const NodeRow& row) const;
 
@@ -43,6 +49,9 @@ class Ask {
     std::uint32_t count = 0;
     std::int64_t mib = 0;
     std::int64_t cores = 0;
+    std::int64_t percent = 0;  // of the smallest card
+
+    std::int64_t MibOn(const NodeRow& row) const { return std::max(mib, row.min_total_mib * percent / 100); }
   };
   std::uint32_t CountFitting(const Block& block, const NodeRow& row, const device::DeviceRequest& wanted) const;
 

@@ -5,6 +5,7 @@
 #include <array>
 #include <bit>
 #include <cstring>
+#include <limits>
 
 namespace partage::scheduler {
 namespace {
@@ -42,30 +43,41 @@ std::uint32_t HashName(std::string_view name) {
   return static_cast<std::uint32_t>(Mix(hash ^ Mix(low ^ kA, high ^ kB), kC));
 }
 
+std::int32_t Saturated(std::int64_t value) {
+  using Limits = std::numeric_limits<std::int32_t>;
+  return static_cast<std::int32_t>(std::clamp<std::int64_t>(value, Limits::min(), Limits::max()));
+}
+
 }  // namespace
+
+PackedAmount::PackedAmount(const Amount& amount) : mib(amount.mib), slots(Saturated(amount.slots)), cores(Saturated(amount.cores)) {}
 
 void Block::RefreshRow(std::uint32_t row) {
   NodeRow& node = rows[row];
-  node.used = node.total = {};
+  Amount used, total;
   node.open_devices = 0;
   node.max_free_mib = node.max_free_cores = 0;
+  node.min_total_mib = std::numeric_limits<std::int32_t>::max();
   for (std::uint32_t d = node.first; d < node.first + node.count; ++d) {
     if (exclusive_shares[d] > 0) {
       flags[d] |= kHeldExclusively;
     } else {
       flags[d] &= static_cast<std::uint8_t>(~kHeldExclusively);
     }
-    node.total.slots += total_slots[d];
-    node.total.mib += total_mib[d];
-    node.total.cores += total_cores[d];
-    node.used.slots += total_slots[d] - free_slots[d];
-    node.used.mib += total_mib[d] - free_mib[d];
-    node.used.cores += total_cores[d] - free_cores[d];
+    total.slots += total_slots[d];
+    total.mib += total_mib[d];
+    total.cores += total_cores[d];
+    used.slots += total_slots[d] - free_slots[d];
+    used.mib += total_mib[d] - free_mib[d];
+    used.cores += total_cores[d] - free_cores[d];
     if (flags[d] != 0 || free_slots[d] <= 0) continue;
     ++node.open_devices;
-    node.max_free_mib = std::max(node.max_free_mib, free_mib[d]);
-    node.max_free_cores = std::max(node.max_free_cores, free_cores[d]);
+    node.max_free_mib = std::max(node.max_free_mib, Saturated(free_mib[d]));
+    node.max_free_cores = std::max(node.max_free_cores, Saturated(free_cores[d]));
+    node.min_total_mib = std::min(node.min_total_mib, Saturated(total_mib[d]));
   }
+  node.used = PackedAmount(used);
+  node.total = PackedAmount(total);
 }
 
 DeviceView Block::View(std::uint32_t row, std::uint32_t position) const {

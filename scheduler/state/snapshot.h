@@ -26,18 +26,32 @@ struct NodeInfo {
   std::string quarantine;  ///< why nothing new is placed here; empty: open
 };
 
+/// An Amount in 16 bytes: slots and cores beyond int32, which only a hostile allocation could claim, stay at its bounds.
+struct PackedAmount {
+  std::int64_t mib = 0;
+  std::int32_t slots = 0, cores = 0;
+
+  PackedAmount() = default;
+  explicit PackedAmount(const Amount& amount);
+  operator Amount() const { return {slots, mib, cores}; }  // NOLINT: it is one
+  bool operator==(const PackedAmount&) const = default;
+  bool operator==(const Amount& other) const { return Amount(*this) == other; }
+};
+
 /// One node's row: sums over its devices, kept up to date with each change instead of recomputed per request. A policy that needs another
-/// per-node figure adds it here and to RefreshRow (snapshot.cc).
-struct NodeRow {
+/// per-node figure adds it here and to RefreshRow (snapshot.cc). One cache line: a filter call reads the rows of all its candidates.
+struct alignas(64) NodeRow {
   std::uint32_t first = 0;  ///< its devices are [first, first + count) of the block's arrays
   std::uint32_t count = 0;
   bool present = false;             ///< known to the API server
   bool open = false;                ///< present and not quarantined
   std::uint32_t open_devices = 0;   ///< healthy, not cordoned, placeable, not held exclusively, with a free slot
-  std::int64_t max_free_mib = 0;    ///< over open devices
-  std::int64_t max_free_cores = 0;  ///< over open devices
-  Amount used, total;               ///< over all devices
+  std::int32_t max_free_mib = 0;    ///< over open devices
+  std::int32_t max_free_cores = 0;  ///< over open devices
+  std::int32_t min_total_mib = 0;   ///< over open devices
+  PackedAmount used, total;         ///< over all devices
 };
+static_assert(sizeof(NodeRow) == 64);
 
 /// Why a device takes no new share whatever its room; bits.
 enum DeviceFlag : std::uint8_t {

@@ -32,18 +32,23 @@ class Api:
 
     def text(self, method: str, path: str, body: Object | None = None, content_type: str = "application/json") -> str:
         """The reply's body. ApiError unless the status is 2xx."""
-        try:
-            connection = self._idle.get_nowait()
-        except queue.Empty:
-            connection = http.client.HTTPSConnection("127.0.0.1", self._port, context=self._tls, timeout=60)
         payload = None if body is None else json.dumps(body).encode()
-        connection.request(method, path, payload, self._headers | {"Content-Type": content_type})
+        headers = self._headers | {"Content-Type": content_type}
+        try:
+            status, answer = self._exchange(self._idle.get_nowait(), method, path, payload, headers)
+        except (queue.Empty, OSError, http.client.RemoteDisconnected):  # none, or closed by the server while it was idle
+            fresh = http.client.HTTPSConnection("127.0.0.1", self._port, context=self._tls, timeout=60)
+            status, answer = self._exchange(fresh, method, path, payload, headers)
+        if status >= 300:
+            raise ApiError(status, f"{method} {path}", answer)
+        return answer
+
+    def _exchange(self, connection: http.client.HTTPSConnection, method: str, path: str, body: bytes | None, headers: dict[str, str]) -> tuple[int, str]:
+        connection.request(method, path, body, headers)
         reply = connection.getresponse()
         answer = reply.read().decode()
         self._idle.put(connection)
-        if reply.status >= 300:
-            raise ApiError(reply.status, f"{method} {path}", answer)
-        return answer
+        return reply.status, answer
 
     def call(self, method: str, path: str, body: Object | None = None, content_type: str = "application/json") -> Object:
         return json.loads(self.text(method, path, body, content_type))

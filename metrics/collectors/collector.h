@@ -16,7 +16,7 @@
 namespace partage::metrics {
 
 struct CollectOptions {
-  std::size_t device_limit = 5000;           ///< with more devices: no series per node or device, cluster sums only
+  std::size_t device_limit = 5000;            ///< with more devices: no series per node or device, cluster sums only
   bool pod_series = false;                    ///< series that carry pod names; their number is not bounded
   std::function<std::size_t()> waiting_pods;  ///< pods refused by their last filter; empty: not exposed
 };

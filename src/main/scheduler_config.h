@@ -34,7 +34,7 @@ struct SchedulerConfig {
   scheduler::BinderOptions binder;
   std::chrono::milliseconds requeue_interval{400};
   std::int64_t metrics_device_limit = 5000;  ///< more devices than this: no series per device
-  bool metrics_pod_series = false;            ///< series that carry pod names
+  bool metrics_pod_series = false;           ///< series that carry pod names
   std::string log_level = "info", log_format = "text";
   vendors::Catalog vendors = vendors::Catalog::Embedded();
 };

@@ -122,7 +122,7 @@ class Contest:
         created = time.monotonic()
         eventually(f"{count} pods are bound", self._all_bound, timeout=300)
         rate = count / (time.monotonic() - began)
-        if count > WARM_UP:
+        if prefix == "burst":
             say(f"{scheduler}: {rate:.0f} pods/s (created at {count / (created - began):.0f}/s)")
         return rate
 

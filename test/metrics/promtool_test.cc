@@ -7,7 +7,7 @@
 #include <cstdio>
 
 #include "test/metrics/sample.h"
-#include "test/support/temporary_file.h"
+#include "test/support/temp_folder.h"
 
 namespace partage::test {
 namespace {
@@ -35,8 +35,9 @@ TEST_CASE("promtool finds nothing to say about all that is exposed") {
   }
   SampleMetrics sample({.pod_series = true});
   TouchCatalog(sample.registry);
-  const TemporaryFile file(sample.registry.Expose());
-  const auto outcome = Shell(std::string(kFindPromtool) + "promtool check metrics < " + file.path() + " 2>&1");
+  const TempFolder folder;
+  const std::string file = folder.Write("metrics.txt", sample.registry.Expose());
+  const auto outcome = Shell(std::string(kFindPromtool) + "promtool check metrics < " + file + " 2>&1");
   CHECK(outcome.output.empty());
   CHECK(outcome.status == 0);
 }

@@ -2,7 +2,6 @@
 // Inside of Cluster, for scheduler/state/cluster*.cc only.
 #pragma once
 
-#include <atomic>
 #include <map>
 #include <unordered_map>
 
@@ -18,9 +17,12 @@ inline bool Older(std::uint64_t version, std::uint64_t known) { return version !
 
 class Cluster::Impl {
  public:
-  explicit Impl(const Clock& clock) : clock_(clock) { published_ = table_.MakeSnapshot(); }
+  explicit Impl(const Clock& clock) : clock_(clock), published_(table_.MakeSnapshot()) {}
 
-  std::shared_ptr<const Snapshot> snapshot() const { return published_.load(std::memory_order_acquire); }
+  std::shared_ptr<const Snapshot> snapshot() const {
+    MutexLock lock(published_mutex_);
+    return published_;
+  }
 
   void ObserveNode(NodeObservation node) PARTAGE_EXCLUDES(mutex_);
   void ForgetNode(std::string_view name, std::uint64_t version) PARTAGE_EXCLUDES(mutex_);
@@ -81,7 +83,6 @@ class Cluster::Impl {
   Result<> CheckNode(NodeId id) const PARTAGE_REQUIRES(mutex_);
 
   const Clock& clock_;
-  std::atomic<std::shared_ptr<const Snapshot>> published_;
   mutable Mutex mutex_;
   NodeTable table_ PARTAGE_GUARDED_BY(mutex_);
   std::vector<Node> nodes_ PARTAGE_GUARDED_BY(mutex_);  // by NodeId
@@ -93,6 +94,10 @@ class Cluster::Impl {
   std::uint64_t sequence_ PARTAGE_GUARDED_BY(mutex_) = 1;
   std::uint64_t node_list_began_ PARTAGE_GUARDED_BY(mutex_) = 0;
   std::uint64_t pod_list_began_ PARTAGE_GUARDED_BY(mutex_) = 0;
+  // Held for the copy of a pointer only, so that readers never wait for mutex_. Not std::atomic<std::shared_ptr>: libstdc++ 12 unlocks its
+  // readers with relaxed order, a data race with the next store.
+  mutable Mutex published_mutex_;
+  std::shared_ptr<const Snapshot> published_ PARTAGE_GUARDED_BY(published_mutex_);
 };
 
 }  // namespace partage::scheduler

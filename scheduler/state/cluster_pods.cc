@@ -136,7 +136,10 @@ void Cluster::Impl::EndPodList() {
 }
 
 void Cluster::Impl::PublishLocked() {
-  if (table_.dirty()) published_.store(table_.MakeSnapshot(), std::memory_order_release);
+  if (!table_.dirty()) return;
+  auto next = table_.MakeSnapshot();
+  MutexLock lock(published_mutex_);
+  published_.swap(next);
 }
 
 void Cluster::Impl::Publish() {

@@ -35,14 +35,19 @@ std::string_view TextAt(simdjson::dom::element object, std::string_view pointer)
 
 void IdentifyAs(simdjson::dom::element object, Pod& pod) {
   pod.ns = TextAt(object, "/metadata/namespace");
-  pod.uid = TextAt(object, "/metadata/uid");
+  pod.node_name = TextAt(object, "/spec/nodeName");
+  pod.phase = TextAt(object, "/status/phase");
 }
-void IdentifyAs(simdjson::dom::element object, Node& node) { node.uid = TextAt(object, "/metadata/uid"); }
+void IdentifyAs(simdjson::dom::element, Node&) {}
 
-std::string NameOf(simdjson::dom::element object) {
-  const auto ns = TextAt(object, "/metadata/namespace");
-  const auto name = TextAt(object, "/metadata/name");
-  return fmt::format("{}{}{}", ns, ns.empty() ? "" : "/", name.empty() ? "(no name)" : name);
+// What can still be read of an object that does not decode.
+template <class T>
+T Identify(simdjson::dom::element object) {
+  T identity;
+  identity.name = TextAt(object, "/metadata/name");
+  identity.uid = TextAt(object, "/metadata/uid");
+  IdentifyAs(object, identity);
+  return identity;
 }
 
 std::string Escape(std::string_view text) {
@@ -313,7 +318,7 @@ class Reflector<T>::Impl {
       sink_.Upsert(*std::move(decoded));
     } else {
       ++stats_.undecodable;
-      sink_.Undecodable(NameOf(object), decoded.error());
+      sink_.Undecodable(Identify<T>(object), decoded.error());
     }
   }
 
@@ -330,9 +335,7 @@ class Reflector<T>::Impl {
     if (!decoded) {
       // What is gone is gone, readable or not: its name is enough to forget it.
       ++stats_.undecodable;
-      decoded.emplace();
-      decoded->name = TextAt(object, "/metadata/name");
-      IdentifyAs(object, *decoded);
+      decoded = Identify<T>(object);
     }
     sink_.Remove(*std::move(decoded));
   }

@@ -26,10 +26,11 @@ class Sink {
   virtual void ReplaceBegin() = 0;
   virtual void ReplaceEnd() = 0;
   virtual void Upsert(T&& object) = 0;
-  /// When the last state cannot be decoded, only names, UID and version are filled.
+  /// When the last state cannot be decoded, only names and UID are filled.
   virtual void Remove(T&& last_state) = 0;
-  /// An object that exists and that DecodePod/DecodeNode refused. `what` names it as far as it could be read.
-  virtual void Undecodable(const std::string& what, const Error& error) = 0;
+  /// An object that exists and that DecodePod/DecodeNode refused. Only names, UID and, of a pod, its node and phase are filled, as far as
+  /// they could be read: it still occupies what it occupied.
+  virtual void Undecodable(T&& identity, const Error& error) = 0;
   /// After a burst of calls (a list page, or the watch frames that arrived together): time to publish.
   virtual void Flush() = 0;
 };

@@ -46,7 +46,12 @@ void NodeSink::Remove(k8s::Node&& last_state) {
   cluster_.ForgetNode(last_state.name, last_state.resource_version);
 }
 
-void NodeSink::Undecodable(const std::string& what, const Error& error) { faults_.Note("node " + what, error.message); }
+void NodeSink::Undecodable(k8s::Node&& identity, const Error& error) {
+  faults_.Note("node " + identity.name, error.message);
+  if (identity.name.empty()) return;
+  cluster_.ObserveNode(
+      {.name = identity.name, .uid = identity.uid, .resource_version = 0, .inventory = {}, .inventory_error = error.message});
+}
 
 void NodeSink::Flush() { cluster_.Publish(); }
 
@@ -77,7 +82,17 @@ void PodSink::Remove(k8s::Pod&& last_state) {
   cluster_.ForgetPod({last_state.ns, last_state.name, last_state.uid});
 }
 
-void PodSink::Undecodable(const std::string& what, const Error& error) { faults_.Note("pod " + what, error.message); }
+// Its share is not given to another: the node is closed until the pod can be read again or is gone.
+void PodSink::Undecodable(k8s::Pod&& identity, const Error& error) {
+  faults_.Note("pod " + identity.FullName(), error.message);
+  if (identity.uid.empty()) return;
+  cluster_.ObservePod({.pod = {identity.ns, identity.name, identity.uid},
+                       .resource_version = 0,
+                       .node = identity.node_name,
+                       .finished = identity.terminal(),
+                       .usage = {},
+                       .allocation_error = error.message});
+}
 
 void PodSink::Flush() { cluster_.Publish(); }
 

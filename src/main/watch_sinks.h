@@ -35,7 +35,7 @@ class NodeSink final : public k8s::Sink<k8s::Node> {
   void ReplaceEnd() override;
   void Upsert(k8s::Node&& node) override;
   void Remove(k8s::Node&& last_state) override;
-  void Undecodable(const std::string& what, const Error& error) override;
+  void Undecodable(k8s::Node&& identity, const Error& error) override;
   void Flush() override;
 
  private:
@@ -54,7 +54,7 @@ class PodSink final : public k8s::Sink<k8s::Pod> {
   void ReplaceEnd() override;
   void Upsert(k8s::Pod&& pod) override;
   void Remove(k8s::Pod&& last_state) override;
-  void Undecodable(const std::string& what, const Error& error) override;
+  void Undecodable(k8s::Pod&& identity, const Error& error) override;
   void Flush() override;
 
  private:

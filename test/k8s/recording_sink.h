@@ -47,9 +47,9 @@ class RecordingSink final : public k8s::Sink<T> {
     state_.removed.push_back(KeyOf(last_state));
     state_.versions.erase(KeyOf(last_state));
   }
-  void Undecodable(const std::string& what, const Error& error) override {
+  void Undecodable(T&& identity, const Error& error) override {
     MutexLock lock(mutex_);
-    state_.undecodable.push_back(what + ": " + error.message);
+    state_.undecodable.push_back(KeyOf(identity) + ": " + error.message);
   }
   void Flush() override {
     MutexLock lock(mutex_);

@@ -114,11 +114,44 @@ TEST_CASE("A pod with an unreadable allocation closes its node, and opens it aga
   CHECK(fed.cluster.counts().quarantined_nodes == 0);
 }
 
-TEST_CASE("An object that cannot be decoded changes nothing") {
+k8s::Pod IdentityOf(const std::string& name) {
+  k8s::Pod identity = BoundPod(name, 0, 0);
+  identity.annotations.clear();
+  return identity;
+}
+
+TEST_CASE("A pod that cannot be decoded closes its node, in a full read too, until it can be read again") {
   Fed fed;
   fed.ReadNode(1);
-  fed.nodes.Undecodable("n1", {Code::kInvalid, "metadata.name: is a number"});
-  fed.pods.Undecodable("team/a", {Code::kInvalid, "spec: is a list"});
+  fed.pods.Upsert(BoundPod("a", 300, 2));
+  fed.pods.ReplaceBegin();
+  fed.pods.Undecodable(IdentityOf("a"), {Code::kInvalid, "spec: is a list"});
+  fed.pods.ReplaceEnd();
+  CHECK(fed.cluster.counts().quarantined_nodes == 1);
+  fed.pods.Upsert(BoundPod("a", 300, 3));
+  fed.pods.Flush();
+  CHECK(fed.cluster.counts().quarantined_nodes == 0);
+  CHECK(fed.FreeMib() == 700);
+}
+
+TEST_CASE("A node that cannot be decoded is closed until it can be read again") {
+  Fed fed;
+  fed.ReadNode(1);
+  k8s::Node identity;
+  identity.name = "n1";
+  identity.uid = "node-uid";
+  fed.nodes.Undecodable(std::move(identity), {Code::kInvalid, "metadata.annotations: is a number"});
+  fed.nodes.Flush();
+  CHECK(fed.cluster.counts().quarantined_nodes == 1);
+  fed.ReadNode(2);
+  CHECK(fed.cluster.counts().quarantined_nodes == 0);
+}
+
+TEST_CASE("An object without even a name or UID changes nothing") {
+  Fed fed;
+  fed.ReadNode(1);
+  fed.nodes.Undecodable({}, {Code::kInvalid, "metadata.name: is a number"});
+  fed.pods.Undecodable({}, {Code::kInvalid, "spec: is a list"});
   CHECK(fed.FreeMib() == 1000);
 }
 

@@ -17,7 +17,7 @@ class Recorder final : public k8s::Sink<T> {
     last = std::move(object);
   }
   void Remove(T&& object) override { told += "-" + object.name + "@" + std::to_string(object.resource_version); }
-  void Undecodable(const std::string&, const Error&) override { told += "?"; }
+  void Undecodable(T&&, const Error&) override { told += "?"; }
   void Flush() override { told += "."; }
 
   std::string told;

@@ -55,12 +55,6 @@ Ask::Ask(const device::PodRequest& request, PolicyChain policies, const std::vec
       requests == 1 && constraints.use_uuids.empty() && constraints.nouse_uuids.empty() && !constraints.numa_bind && !policies_.restricts;
 }
 
-Amount Ask::DemandOn(const NodeRow& row) const {
-  Amount demand = fixed_demand_;
-  if (percent_demand_ > 0 && row.count > 0) demand.mib += row.total.mib / row.count * percent_demand_ / 100;
-  return demand;
-}
-
 bool Ask::Accepts(const device::DeviceRequest& wanted, std::uint16_t kind) const {
   for (const auto& vendor : kinds_) {
     if (vendor.vendor == wanted.vendor) return kind < vendor.accepted.size() && vendor.accepted[kind];

@@ -28,7 +28,11 @@ class Ask {
   const PolicyChain& policies() const { return policies_; }
 
   /// What the pod would add to a node, for ranking: percentages count of the node's average card.
-  Amount DemandOn(const NodeRow& row) const;
+  Amount DemandOn(const NodeRow& row) const {
+    Amount demand = fixed_demand_;
+    if (percent_demand_ > 0 && row.count > 0) demand.mib += row.total.mib / row.count * percent_demand_ / 100;
+    return demand;
+  }
 
   /// Whether vendor, model and mode of the device suit the request. Kinds newer than this Ask do not; they suit the next one.
   bool Accepts(const device::DeviceRequest& wanted, std::uint16_t kind) const;

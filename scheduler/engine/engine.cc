@@ -4,6 +4,7 @@
 #include <algorithm>
 #include <charconv>
 #include <cmath>
+#include <limits>
 #include <map>
 
 #include "scheduler/engine/placement.h"
@@ -37,6 +38,21 @@ Cluster::Placer PlacerOf(const Ask& ask) {
 
 double Seconds(Clock::Mono from, Clock::Mono to) { return std::chrono::duration<double>(to - from).count(); }
 
+// The candidates' ids in one snapshot: those the caller found, unless nodes have come or gone since.
+class IdsIn {
+ public:
+  IdsIn(const Snapshot& snapshot, const Candidates& candidates) : ids_(candidates.ids) {
+    if (candidates.index == snapshot.index.get()) return;
+    found_ = snapshot.index->FindAll(candidates.names);
+    ids_ = found_;
+  }
+  operator std::span<const NodeId>() const { return ids_; }  // NOLINT: it is one
+
+ private:
+  std::vector<NodeId> found_;
+  std::span<const NodeId> ids_;
+};
+
 // The fitting nodes seen so far, best k kept.
 class Best {
  public:
@@ -44,6 +60,8 @@ class Best {
 
   /// Whether a node of this score and name would be kept: asked before the costly part of the fit.
   bool Wants(Score score, NodeId id) const { return ranked_.size() < k_ || Better({0, id, score}, ranked_.front()); }
+  /// No lower score is wanted any more.
+  Score least() const { return ranked_.size() < k_ ? -std::numeric_limits<Score>::infinity() : ranked_.front().score; }
   void Add(const Ranked& node) {
     const auto worse_last = [this](const Ranked& a, const Ranked& b) { return Better(a, b); };
     if (ranked_.size() == k_) {
@@ -85,8 +103,8 @@ class Engine::Impl {
   Impl(Cluster& cluster, const Clock& clock, EngineOptions options, Probe& probe, PolicySet policies)
       : cluster_(cluster), clock_(clock), options_(std::move(options)), probe_(probe), policies_(std::move(policies)) {}
 
-  FilterOutcome Filter(const PodInput& pod, std::span<const std::string_view> candidates);
-  std::vector<int> Prioritize(const PodInput& pod, std::span<const std::string_view> candidates);
+  FilterOutcome Filter(const PodInput& pod, const Candidates& candidates);
+  std::vector<int> Prioritize(const PodInput& pod, const Candidates& candidates);
   Result<Reservation> Reserve(const PodRef& pod, std::string_view node, Request request);
   std::optional<std::string> NodeWorthRetrying(const std::vector<std::string>& freed) const;
   std::string Explain(const device::PodRequest& request, std::string_view node) const;
@@ -96,11 +114,12 @@ class Engine::Impl {
   Cluster& cluster() { return cluster_; }
 
  private:
-  using Candidates = std::span<const std::string_view>;
+  using Names = std::span<const std::string_view>;
+  using Ids = std::span<const NodeId>;
 
-  FilterOutcome RefuseAll(Candidates candidates, std::string text, bool unresolvable) const;
-  FilterOutcome Refuse(const PodInput& pod, const Ask& ask, const Snapshot& snapshot, Candidates candidates);
-  std::vector<Ranked> Scan(const Ask& ask, const Snapshot& snapshot, const std::vector<NodeId>& ids, std::size_t k) const;
+  FilterOutcome RefuseAll(Names names, std::string text, bool unresolvable) const;
+  FilterOutcome Refuse(const PodInput& pod, const Ask& ask, const Snapshot& snapshot, Names names, Ids ids);
+  std::vector<Ranked> Scan(const Ask& ask, const Snapshot& snapshot, Ids ids, std::size_t k) const;
   std::size_t ListLength(const PodInput& pod) const;
 
   Cluster& cluster_;
@@ -116,10 +135,11 @@ std::size_t Engine::Impl::ListLength(const PodInput& pod) const {
 }
 
 // The hot loop. Rows lie in no order that hardware could foresee from the candidates', so memory is asked for them ahead of time. Per node one glance, one rank and, while the node would make the list, one fit.
-std::vector<Ranked> Engine::Impl::Scan(const Ask& ask, const Snapshot& snapshot, const std::vector<NodeId>& ids, std::size_t k) const {
+std::vector<Ranked> Engine::Impl::Scan(const Ask& ask, const Snapshot& snapshot, Ids ids, std::size_t k) const {
   const Policy& policy = *ask.policies().node;
   const auto& weights = ask.request().weights;
   Best best(*snapshot.index, k);
+  Score least = best.least();
   for (std::uint32_t c = 0; c < ids.size(); ++c) {
     if (const std::size_t ahead = c + kRowsAhead; ahead < ids.size() && ids[ahead] != kNoNode)
       __builtin_prefetch(&snapshot.row(ids[ahead]));
@@ -128,42 +148,44 @@ std::vector<Ranked> Engine::Impl::Scan(const Ask& ask, const Snapshot& snapshot,
     const NodeRow& row = block.rows[ids[c] % kBlockNodes];
     if (!ask.RowMayFit(row)) continue;
     const Score score = policy.RankNode({row.used, row.total}, ask.DemandOn(row), weights);
-    if (!best.Wants(score, ids[c]) || !ask.MayFit(block, row)) continue;
+    if (score < least || !best.Wants(score, ids[c]) || !ask.MayFit(block, row)) continue;
     if (!ask.simple() && !PlaceOnNode(block, ids[c] % kBlockNodes, ask)) continue;
     best.Add({c, ids[c], score});
+    least = best.least();
   }
   return std::move(best).Sorted();
 }
 
-FilterOutcome Engine::Impl::RefuseAll(Candidates candidates, std::string text, bool unresolvable) const {
+FilterOutcome Engine::Impl::RefuseAll(Names names, std::string text, bool unresolvable) const {
   FilterOutcome outcome;
   outcome.texts.push_back(std::move(text));
-  for (const auto& name : candidates) outcome.refusals.push_back({name, 0, unresolvable});
+  for (const auto& name : names) outcome.refusals.push_back({name, 0, unresolvable});
   return outcome;
 }
 
-FilterOutcome Engine::Impl::Filter(const PodInput& pod, Candidates candidates) {
+FilterOutcome Engine::Impl::Filter(const PodInput& pod, const Candidates& candidates) {
   const auto began = clock_.Now();
   const auto done = [&](std::string_view outcome) { probe_.OnFilter(outcome, Seconds(began, clock_.Now())); };
   if (!pod.request) {
     done("invalid");
-    return RefuseAll(candidates, fmt::format("pod {}: {}", pod.pod.FullName(), pod.request.error().message), true);
+    return RefuseAll(candidates.names, fmt::format("pod {}: {}", pod.pod.FullName(), pod.request.error().message), true);
   }
   if (const auto flying = cluster_.InFlight(pod.pod)) {
     done("in_flight");
-    return RefuseAll(candidates, fmt::format("an earlier bind of this pod to {} has not been answered yet", flying->node), false);
+    return RefuseAll(candidates.names, fmt::format("an earlier bind of this pod to {} has not been answered yet", flying->node), false);
   }
   cluster_.DropNominal(pod.pod);
   for (int attempt = 0; attempt < kNominationTries; ++attempt) {
     const auto snapshot = cluster_.snapshot();
     const Ask ask(**pod.request, policies_.For(**pod.request), *snapshot->kinds);
-    const auto ranked = Scan(ask, *snapshot, snapshot->index->FindAll(candidates), ListLength(pod));
+    const IdsIn ids(*snapshot, candidates);
+    const auto ranked = Scan(ask, *snapshot, ids, ListLength(pod));
     if (ranked.empty()) {
-      auto outcome = Refuse(pod, ask, *snapshot, candidates);
+      auto outcome = Refuse(pod, ask, *snapshot, candidates.names, ids);
       done("refused");
       return outcome;
     }
-    if (!cluster_.Nominate(pod.pod, candidates[ranked.front().candidate], options_.nominal_ttl, PlacerOf(ask))) {
+    if (!cluster_.Nominate(pod.pod, candidates.names[ranked.front().candidate], options_.nominal_ttl, PlacerOf(ask))) {
       probe_.OnNominationRace();
       continue;
     }
@@ -171,34 +193,35 @@ FilterOutcome Engine::Impl::Filter(const PodInput& pod, Candidates candidates) {
     FilterOutcome outcome;
     for (const Ranked& node : ranked) {
       outcome.fitting.push_back(node.id);
-      outcome.fitting_names.push_back(candidates[node.candidate]);
+      outcome.fitting_names.push_back(candidates.names[node.candidate]);
     }
     done("fit");
     return outcome;
   }
   done("refused");
-  return RefuseAll(candidates, "the nodes that fit are being taken by other pods; try again", false);
+  return RefuseAll(candidates.names, "the nodes that fit are being taken by other pods; try again", false);
 }
 
 // Texts by reason and need, so that equal ones are counted together; only the nearest node speaks for itself, and goes on speaking while its reason stays, so that the
 // message does not change with every share given elsewhere.
-FilterOutcome Engine::Impl::Refuse(const PodInput& pod, const Ask& ask, const Snapshot& snapshot, Candidates candidates) {
+FilterOutcome Engine::Impl::Refuse(const PodInput& pod, const Ask& ask, const Snapshot& snapshot, Names candidates, Ids ids) {
   FilterOutcome outcome;
-  std::map<std::string, std::uint32_t> groups;
+  std::map<std::tuple<Reason, std::int64_t, bool>, std::uint32_t> groups;  // whatever a group's text says → its text
   std::map<Reason, std::size_t> counts;
   const auto now = clock_.Now();
   const auto kept = memory_.NearestOf(pod.pod);
   std::size_t nearest = candidates.size();
   std::size_t kept_at = candidates.size();
   Shortfall nearest_short;
-  const auto ids = snapshot.index->FindAll(candidates);
   for (std::size_t c = 0; c < candidates.size(); ++c) {
-    const Shortfall shortfall = ids[c] == kNoNode ? Shortfall{} : ExplainNode(snapshot.block(ids[c]), ids[c] % kBlockNodes, ask);
+    const Shortfall shortfall = ids[c] == kNoNode ? Shortfall{} : MeasureNode(snapshot.block(ids[c]), ids[c] % kBlockNodes, ask);
     ++counts[shortfall.reason];
-    const auto [group, fresh] = groups.try_emplace(GroupText(shortfall), static_cast<std::uint32_t>(outcome.texts.size()));
-    if (fresh) outcome.texts.push_back(group->first);
-    outcome.refusals.push_back({candidates[c], group->second, shortfall.unresolvable()});
-    if (kept && kept->node == candidates[c] && kept->group == group->first && now - kept->since < kNearestKept) kept_at = c;
+    const bool hopeless = shortfall.unresolvable();
+    const auto [group, fresh] =
+        groups.try_emplace({shortfall.reason, shortfall.needed, hopeless}, static_cast<std::uint32_t>(outcome.texts.size()));
+    if (fresh) outcome.texts.push_back(GroupText(shortfall));
+    outcome.refusals.push_back({candidates[c], group->second, hopeless});
+    if (kept && kept->node == candidates[c] && kept->group == outcome.texts[group->second] && now - kept->since < kNearestKept) kept_at = c;
     const auto key = [&](const Shortfall& s, std::size_t at) {
       return std::tuple(!s.unresolvable(), s.reason, -s.Distance(),
                         -static_cast<double>(ids[at] == kNoNode ? ids.size() : snapshot.index->Rank(ids[at])));
@@ -210,6 +233,7 @@ FilterOutcome Engine::Impl::Refuse(const PodInput& pod, const Ask& ask, const Sn
   }
   for (const auto& [reason, nodes] : counts) probe_.OnRefusal(HamiName(reason), nodes);
   if (candidates.empty()) return outcome;
+  if (const NodeId id = ids[nearest]; id != kNoNode) nearest_short = ExplainNode(snapshot.block(id), id % kBlockNodes, ask);
   PodMemory::Nearest told = kept_at < candidates.size() ? *kept
                                                         : PodMemory::Nearest{std::string(candidates[nearest]), GroupText(nearest_short),
                                                                              NearestText(nearest_short, candidates[nearest]), now};
@@ -219,20 +243,20 @@ FilterOutcome Engine::Impl::Refuse(const PodInput& pod, const Ask& ask, const Sn
   return outcome;
 }
 
-std::vector<int> Engine::Impl::Prioritize(const PodInput& pod, Candidates candidates) {
-  std::vector<int> points(candidates.size(), 0);
-  if (!pod.request || candidates.empty() || cluster_.InFlight(pod.pod)) return points;
+std::vector<int> Engine::Impl::Prioritize(const PodInput& pod, const Candidates& candidates) {
+  std::vector<int> points(candidates.names.size(), 0);
+  if (!pod.request || points.empty() || cluster_.InFlight(pod.pod)) return points;
   cluster_.DropNominal(pod.pod);
   const auto snapshot = cluster_.snapshot();
   const Ask ask(**pod.request, policies_.For(**pod.request), *snapshot->kinds);
-  const auto ranked = Scan(ask, *snapshot, snapshot->index->FindAll(candidates), candidates.size());
+  const auto ranked = Scan(ask, *snapshot, IdsIn(*snapshot, candidates), points.size());
   if (ranked.empty()) return points;
   const Score top = ranked.front().score, low = ranked.back().score;
   for (const Ranked& node : ranked) {
     points[node.candidate] = top > low ? static_cast<int>(std::floor(10 * (node.score - low) / (top - low))) : 10;
   }
   for (const Ranked& node : ranked) {
-    if (cluster_.Nominate(pod.pod, candidates[node.candidate], options_.nominal_ttl, PlacerOf(ask))) break;
+    if (cluster_.Nominate(pod.pod, candidates.names[node.candidate], options_.nominal_ttl, PlacerOf(ask))) break;
     probe_.OnNominationRace();
   }
   return points;
@@ -276,10 +300,8 @@ Result<std::unique_ptr<Engine>> Engine::Make(Cluster& cluster, const Clock& cloc
 
 Engine::Engine(std::unique_ptr<Impl> impl) : impl_(std::move(impl)) {}
 Engine::~Engine() = default;
-FilterOutcome Engine::Filter(const PodInput& pod, std::span<const std::string_view> candidates) { return impl_->Filter(pod, candidates); }
-std::vector<int> Engine::Prioritize(const PodInput& pod, std::span<const std::string_view> candidates) {
-  return impl_->Prioritize(pod, candidates);
-}
+FilterOutcome Engine::Filter(const PodInput& pod, const Candidates& candidates) { return impl_->Filter(pod, candidates); }
+std::vector<int> Engine::Prioritize(const PodInput& pod, const Candidates& candidates) { return impl_->Prioritize(pod, candidates); }
 Result<Reservation> Engine::Reserve(const PodRef& pod, std::string_view node, std::shared_ptr<const device::PodRequest> request) {
   return impl_->Reserve(pod, node, std::move(request));
 }

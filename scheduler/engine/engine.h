@@ -35,6 +35,18 @@ struct EngineOptions {
   std::chrono::milliseconds nominal_ttl{15000};
 };
 
+/// The nodes a call asks about, by name. Whoever looked the names up already passes the ids along.
+struct Candidates {
+  std::span<const std::string_view> names;
+  std::span<const NodeId> ids;       ///< of the names, in `index`; or none, then the engine looks them up
+  const NodeIndex* index = nullptr;  ///< of some snapshot; must outlive the call
+
+  Candidates(std::span<const std::string_view> all) : names(all) {}                     // NOLINT: names alone are candidates
+  Candidates(const std::vector<std::string_view>& all) : Candidates(std::span(all)) {}  // NOLINT: the same
+  Candidates(std::span<const std::string_view> all, std::span<const NodeId> found, const NodeIndex* in)
+      : names(all), ids(found), index(in) {}
+};
+
 /// One refused node: why, in words that stay the same while the facts do.
 struct Refusal {
   std::string_view node;      ///< from the candidates
@@ -67,10 +79,10 @@ class Engine {
   /// Which of the candidates can take the pod. Judged on one snapshot, without a lock; then the best node gets a nominal share, so that the next
   /// filter does not hand out the same room. A pod that fits nowhere is remembered as waiting (see Waiting).
   /// Ends the pod's earlier nominal share. Names not in the inventory are refused ("not a GPU node").
-  FilterOutcome Filter(const PodInput& pod, std::span<const std::string_view> candidates);
+  FilterOutcome Filter(const PodInput& pod, const Candidates& candidates);
 
   /// 0 (worst) to 10 (best) for each candidate, in order; unfit or unknown ones 0. Moves the nominal share to the best.
-  std::vector<int> Prioritize(const PodInput& pod, std::span<const std::string_view> candidates);
+  std::vector<int> Prioritize(const PodInput& pod, const Candidates& candidates);
 
   /// Takes the share for a Binding to `node`. `request` may be null: the one remembered from Filter is used.
   /// kNotFound with "no request": none remembered, fetch the pod and call again. Otherwise as Cluster::Reserve; kConflict also when it no longer fits.

@@ -56,6 +56,7 @@ class Trial {
 
   /// kTogether stands for "fits".
   Reason Judge(const Item& item, std::uint32_t p) const;
+  bool Admitted(std::uint32_t p) const;
   device::DeviceUsage UsageWith(const Item& item, std::uint32_t p) const;
   DeviceView RankView(const Item& item, std::uint32_t p) const;
   std::vector<DeviceView> Candidates(const Item& item) const;
@@ -83,34 +84,44 @@ class Trial {
 
 // What the pod takes off the device with this item added, by Kubernetes' formula, whatever the order in which items were tried.
 device::DeviceUsage Trial::UsageWith(const Item& item, std::uint32_t p) const {
-  std::vector<TrialShare> shares = trial_[p];
-  shares.push_back({item.container, item.kind, MibOf(item, p), item.request->cores});
-  std::stable_sort(shares.begin(), shares.end(), [](const auto& a, const auto& b) { return a.container < b.container; });
+  const TrialShare added{item.container, item.kind, MibOf(item, p), item.request->cores};
   device::UsageAccumulator sum;
-  for (const auto& share : shares) sum.Add(share.kind, static_cast<std::int32_t>(share.mib), static_cast<std::int32_t>(share.cores));
+  const auto add = [&sum](const TrialShare& share) {
+    sum.Add(share.kind, static_cast<std::int32_t>(share.mib), static_cast<std::int32_t>(share.cores));
+  };
+  if (trial_[p].empty()) {  // nearly always
+    add(added);
+    return sum.Total();
+  }
+  std::vector<TrialShare> shares = trial_[p];
+  shares.push_back(added);
+  std::stable_sort(shares.begin(), shares.end(), [](const auto& a, const auto& b) { return a.container < b.container; });
+  std::for_each(shares.begin(), shares.end(), add);
   return sum.Total();
+}
+
+bool Trial::Admitted(std::uint32_t p) const {
+  const DeviceView now = block_.View(row_, p);
+  const auto& policies = ask_.policies().devices;
+  return std::all_of(policies.begin(), policies.end(), [&](const Policy* policy) { return policy->Admits(now); });
 }
 
 // The checks stand in the order of Reason, hopeless ones first, so that the answer is how far the device came.
 Reason Trial::Judge(const Item& item, std::uint32_t p) const {
   const std::uint32_t d = node_.first + p;
   const auto& constraints = ask_.request().constraints;
-  const std::string& uuid = DeviceAt(p).uuid;
   if (block_.flags[d] & kUnhealthy) return Reason::kUnhealthy;
   if (block_.flags[d] & kCordoned) return Reason::kCordoned;
   if (block_.flags[d] & kNotPlaceable) return Reason::kMode;
   if (!ask_.Accepts(*item.request, block_.kinds[d])) return Reason::kType;
-  if (!constraints.use_uuids.empty() && !Listed(constraints.use_uuids, uuid)) return Reason::kUuid;
-  if (Listed(constraints.nouse_uuids, uuid)) return Reason::kUuid;
+  if (!constraints.use_uuids.empty() && !Listed(constraints.use_uuids, DeviceAt(p).uuid)) return Reason::kUuid;
+  if (!constraints.nouse_uuids.empty() && Listed(constraints.nouse_uuids, DeviceAt(p).uuid)) return Reason::kUuid;
 
   const device::DeviceUsage with = UsageWith(item, p);
   const bool unused = block_.free_slots[d] == block_.total_slots[d];
   if (block_.free_slots[d] < with.slots) return Reason::kSlots;
   if ((block_.flags[d] & kHeldExclusively) || (with.exclusive && (!unused || with.slots > 1))) return Reason::kHeldExclusively;
-  const DeviceView now = block_.View(row_, p);
-  const auto& policies = ask_.policies().devices;
-  if (!std::all_of(policies.begin(), policies.end(), [&](const Policy* policy) { return policy->Admits(now); }))
-    return Reason::kHeldExclusively;
+  if (ask_.policies().restricts && !Admitted(p)) return Reason::kHeldExclusively;
   if (block_.free_mib[d] < with.mib) return Reason::kMemory;
   if (block_.free_cores[d] < with.cores) return Reason::kCores;
   if (item.request->cores == 0 && block_.total_cores[d] > 0 && block_.free_cores[d] - with.cores <= 0) return Reason::kNoCoresLeft;
@@ -257,10 +268,10 @@ void Trial::Measure(Shortfall& shortfall, const Item& item, std::uint32_t p) con
   const std::int64_t free = cores ? block_.free_cores[d] : block_.free_mib[d];
   const std::int64_t total = cores ? block_.total_cores[d] : block_.total_mib[d];
   shortfall.capacity = std::max(shortfall.capacity, total);
-  if (shortfall.device >= 0 && free <= shortfall.free) return;
+  if (shortfall.position >= 0 && free <= shortfall.free) return;
   shortfall.free = free;
   shortfall.needed = cores ? item.request->cores : MibOf(item, p);
-  shortfall.device = DeviceAt(p).index;
+  shortfall.position = static_cast<std::int32_t>(p);
 }
 
 // Of the devices that failed for `reason`, the one that lacks least.
@@ -318,13 +329,21 @@ std::optional<device::Allocation> PlaceOnNode(const Block& block, std::uint32_t 
   return trial.Result();
 }
 
-Shortfall ExplainNode(const Block& block, std::uint32_t row, const Ask& ask) {
+Shortfall MeasureNode(const Block& block, std::uint32_t row, const Ask& ask) {
   const NodeRow& node = block.rows[row];
-  const auto& info = (*block.infos)[row];
   if (!node.present) return {.reason = Reason::kUnknownNode};
-  if (info && !info->quarantine.empty()) return {.reason = Reason::kQuarantined, .detail = info->quarantine};
+  if (!node.open) return {.reason = Reason::kQuarantined};
   if (node.count == 0) return {.reason = Reason::kNoDevices};
   return Trial(block, row, ask).Explain();
+}
+
+Shortfall ExplainNode(const Block& block, std::uint32_t row, const Ask& ask) {
+  Shortfall shortfall = MeasureNode(block, row, ask);
+  if (shortfall.reason == Reason::kUnknownNode) return shortfall;
+  const NodeInfo& info = *(*block.infos)[row];
+  if (shortfall.reason == Reason::kQuarantined) shortfall.detail = info.quarantine;
+  if (shortfall.position >= 0) shortfall.device = info.inventory.devices[static_cast<std::size_t>(shortfall.position)].index;
+  return shortfall;
 }
 
 }  // namespace partage::scheduler

@@ -19,5 +19,7 @@ inline constexpr int kSearchSteps = 20000;
 
 /// Why the node cannot take the pod: the reason that is nearest to being overcome. REQUIRES: PlaceOnNode refused.
 Shortfall ExplainNode(const Block& block, std::uint32_t row, const Ask& ask);
+/// The same without Shortfall::device and ::detail, which lie in colder memory: for thousands of nodes of which one will be told in full.
+Shortfall MeasureNode(const Block& block, std::uint32_t row, const Ask& ask);
 
 }  // namespace partage::scheduler

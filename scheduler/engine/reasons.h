@@ -36,11 +36,12 @@ std::string_view HamiName(Reason reason);
 /// A node's refusal with its arithmetic.
 struct Shortfall {
   Reason reason = Reason::kUnknownNode;
-  std::int64_t needed = 0;    ///< MiB, percent or devices, by reason
-  std::int64_t free = 0;      ///< the most there is
-  std::int64_t capacity = 0;  ///< of the device with the most capacity, when relevant
-  std::int32_t device = -1;   ///< index of the device that came farthest
-  std::string detail;         ///< the quarantine's own words
+  std::int64_t needed = 0;     ///< MiB, percent or devices, by reason
+  std::int64_t free = 0;       ///< the most there is
+  std::int64_t capacity = 0;   ///< of the device with the most capacity, when relevant
+  std::int32_t position = -1;  ///< of the device that came farthest, in the inventory
+  std::int32_t device = -1;    ///< its index, as people know it
+  std::string detail;          ///< the quarantine's own words
 
   /// No eviction on the node could help.
   bool unresolvable() const;

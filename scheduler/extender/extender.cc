@@ -68,7 +68,7 @@ class Extender::Impl {
 
   http::Response Filter(const http::Request& request, bool ready) {
     const Stopwatch watch;
-    const auto args = ThreadDecoder().Decode(request.body);
+    const auto args = ThreadDecoder().Decode(request.body, engine_.cluster().snapshot()->index);
     if (!args) return Malformed(args.error(), bad_filters_);
     if ((*args)->whole_nodes) SayWholeNodesAreSlow();
     std::string_view outcome;
@@ -79,7 +79,7 @@ class Extender::Impl {
 
   http::Response Prioritize(const http::Request& request, bool ready) {
     const Stopwatch watch;
-    const auto args = ThreadDecoder().Decode(request.body);
+    const auto args = ThreadDecoder().Decode(request.body, engine_.cluster().snapshot()->index);
     if (!args) return Malformed(args.error(), bad_prioritizes_);
     http::Response response = Json(PrioritizeReply(**args, ready));
     prioritize_time_.Observe(watch.Seconds());
@@ -116,7 +116,7 @@ class Extender::Impl {
       outcome = "not_ready";
       return EncodeFilterError(kNotReady);
     }
-    const FilterOutcome filtered = engine_.Filter(pod, args.names);
+    const FilterOutcome filtered = engine_.Filter(pod, args.candidates());
     outcome = OutcomeOf(pod, filtered);
     return EncodeFilterResult(args, filtered);
   }
@@ -124,7 +124,7 @@ class Extender::Impl {
   std::string PrioritizeReply(const ExtenderArgs& args, bool ready) {
     const PodInput pod = InputOf(args.pod);
     if (!ready || NotOurs(pod)) return EncodePriorities({}, {});
-    return EncodePriorities(args.names, engine_.Prioritize(pod, args.names));
+    return EncodePriorities(args.names, engine_.Prioritize(pod, args.candidates()));
   }
 
   PodInput InputOf(const k8s::Pod& pod) const { return {RefOf(pod), requests_.Of(pod), pod.has_soft_preferences}; }

@@ -22,6 +22,11 @@ struct ExtenderArgs {
   /// nodeCacheCapable: false. Whole Node objects came instead of names; then `nodes` holds the JSON of each, in the order of `names`.
   bool whole_nodes = false;
   std::vector<std::string_view> nodes;
+  /// The names' ids in `index`, where the decoder found them on the way; otherwise both are empty.
+  std::vector<NodeId> ids;
+  std::shared_ptr<const NodeIndex> index;
+
+  Candidates candidates() const { return {names, ids, index.get()}; }
 };
 
 /// Reads ExtenderArgs. Keeps its memory from call to call, since every scheduling cycle makes one or two; what a body over 4 MiB took is freed by the next call.
@@ -34,8 +39,9 @@ class ArgsDecoder {
   /// The arguments; valid until the next Decode, and only as long as `body`, which they point into. kInvalid says where the body is wrong: not one JSON
   /// object, truncated, followed by more, not UTF-8, a member twice or of the wrong type, no Pod, a Pod without name or uid, neither Nodes nor NodeNames.
   /// Where both are given, NodeNames counts.
+  /// With an `index`, names written as Go writes them are looked up while they are read (ExtenderArgs::ids).
   /// REQUIRES: http::kBodyPadding readable bytes after `body`.
-  Result<const ExtenderArgs*> Decode(std::string_view body);
+  Result<const ExtenderArgs*> Decode(std::string_view body, std::shared_ptr<const NodeIndex> index = nullptr);
 
  private:
   class Impl;

@@ -11,6 +11,7 @@
 #include "http/server.h"
 #include "k8s/api/decode.h"
 #include "scheduler/extender/wire.h"
+#include "scheduler/state/name_list.h"
 
 namespace partage::scheduler {
 namespace {
@@ -141,28 +142,51 @@ Result<bool> IsNull(ondemand::value& value, std::string_view what) {
 
 class ArgsDecoder::Impl {
  public:
-  Result<const ExtenderArgs*> Decode(std::string_view body) {
-    Reset();
-    last_body_ = body.size();
-    Members members(kArgsMembers);
-    auto read = ReadObject(parser_, body, [&](std::string_view key, ondemand::value& value) -> Result<> {
-      const auto member = members.Enter(key);
-      if (!member) return Fail(member.error());
-      return ReadMember(*member, value);
-    });
-    if (!read) return Fail(read.error());
+  Result<const ExtenderArgs*> Decode(std::string_view body, std::shared_ptr<const NodeIndex> index) {
+    Reset(body.size());
+    if (index != nullptr && DecodeAsGoWrites(body, std::move(index))) return &args_;
+    Reset(body.size());
+    if (auto read = ReadMembers(body); !read) return Fail(read.error());
     if (!have_pod_) return Fail(Code::kInvalid, "Pod: missing");
     return ChooseCandidates();
   }
 
  private:
-  void Reset() {
-    if (last_body_ > kKeptBody) {
+  Result<> ReadMembers(std::string_view body) {
+    Members members(kArgsMembers);
+    return ReadObject(parser_, body, [&](std::string_view key, ondemand::value& value) -> Result<> {
+      const auto member = members.Enter(key);
+      if (!member) return Fail(member.error());
+      return ReadMember(*member, value);
+    });
+  }
+
+  // NodeNames is Go's last member and nearly all of the body. Everything before its elements is parsed as the document it would be without them, which tells
+  // that they are what they seem; the elements are read by themselves. False for whatever looks otherwise: the parser reads it all and finds the words.
+  bool DecodeAsGoWrites(std::string_view body, std::shared_ptr<const NodeIndex> index) {
+    constexpr std::string_view kOpen = R"(,"NodeNames":[)";
+    constexpr std::string_view kClose = "]}";
+    if (body.ends_with('\n')) body.remove_suffix(1);
+    const std::size_t open = body.find(kOpen);
+    if (open == body.npos || !body.ends_with(kClose) || body.size() < open + kOpen.size() + kClose.size()) return false;
+    const std::size_t start = open + kOpen.size();
+    head_.reserve(start + kClose.size() + http::kBodyPadding);
+    head_.assign(body.substr(0, start)).append(kClose);
+    if (!ReadMembers(head_) || !have_pod_ || !have_names_ || !args_.names.empty() || args_.whole_nodes) return false;
+    args_.index = std::move(index);
+    return ReadNameList(body.substr(start, body.size() - kClose.size() - start), *args_.index, args_.names, args_.ids);
+  }
+
+  void Reset(std::size_t body) {
+    if (std::exchange(last_body_, body) > kKeptBody) {
       parser_ = ondemand::parser();
       pod_parser_ = simdjson::dom::parser();
       args_ = {};
       node_names_ = {};
+      head_ = {};
     }
+    args_.ids.clear();
+    args_.index.reset();
     args_.names.clear();
     args_.nodes.clear();
     args_.whole_nodes = false;
@@ -265,6 +289,7 @@ class ArgsDecoder::Impl {
   simdjson::dom::parser pod_parser_;
   std::size_t last_body_ = 0;
   ExtenderArgs args_;
+  std::string head_;                     // a body without its node names
   std::vector<std::string> node_names_;  // of whole nodes: the DOM parser's own copies end with its next document
   bool have_pod_ = false;
   bool have_names_ = false;
@@ -272,7 +297,9 @@ class ArgsDecoder::Impl {
 
 ArgsDecoder::ArgsDecoder() : impl_(std::make_unique<Impl>()) {}
 ArgsDecoder::~ArgsDecoder() = default;
-Result<const ExtenderArgs*> ArgsDecoder::Decode(std::string_view body) { return impl_->Decode(body); }
+Result<const ExtenderArgs*> ArgsDecoder::Decode(std::string_view body, std::shared_ptr<const NodeIndex> index) {
+  return impl_->Decode(body, std::move(index));
+}
 
 Result<BindArgs> DecodeBindArgs(std::string_view body) {
   BindArgs args;

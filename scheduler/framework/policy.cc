@@ -13,11 +13,6 @@ std::map<std::string_view, PolicySpec>& Registered() {
   return policies;
 }
 
-Score Part(std::int32_t weight, std::int64_t used, std::int64_t demand, std::int64_t total) {
-  if (total <= 0) return 0;
-  return weight * (static_cast<Score>(used) + static_cast<Score>(demand)) / static_cast<Score>(total);
-}
-
 }  // namespace
 
 Score Policy::RankNode(const NodeView&, const Amount&, const device::ScoringWeights&) const { return 0; }
@@ -42,11 +37,6 @@ bool PolicyRegistry::Register(const PolicySpec& spec) {
 Result<> RejectArguments(const PolicyArgs& args) {
   if (args.empty()) return {};
   return Fail(Code::kInvalid, "unknown argument {}: this policy takes none", Quoted(args.begin()->first));
-}
-
-Score Fullness(const Amount& used, const Amount& total, const Amount& demand, const device::ScoringWeights& weights) {
-  return Part(weights.slot, used.slots, demand.slots, total.slots) + Part(weights.core, used.cores, demand.cores, total.cores) +
-         Part(weights.memory, used.mib, demand.mib, total.mib);
 }
 
 }  // namespace partage::scheduler

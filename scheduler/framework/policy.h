@@ -98,6 +98,12 @@ class PolicyRegistry {
 
 /// How full something is with the demand added, the score HAMi documents: Σ over slots, cores and memory of weight × (used + demand) ÷ total.
 /// A part without capacity counts 0.
-Score Fullness(const Amount& used, const Amount& total, const Amount& demand, const device::ScoringWeights& weights);
+inline Score Fullness(const Amount& used, const Amount& total, const Amount& demand, const device::ScoringWeights& weights) {
+  const auto part = [](std::int32_t weight, std::int64_t taken, std::int64_t more, std::int64_t all) {
+    return all <= 0 ? 0 : weight * (static_cast<Score>(taken) + static_cast<Score>(more)) / static_cast<Score>(all);
+  };
+  return part(weights.slot, used.slots, demand.slots, total.slots) + part(weights.core, used.cores, demand.cores, total.cores) +
+         part(weights.memory, used.mib, demand.mib, total.mib);
+}
 
 }  // namespace partage::scheduler

@@ -10,7 +10,6 @@ namespace {
 
 std::shared_ptr<Block> EmptyBlock() {
   auto block = std::make_shared<Block>();
-  block->rows.resize(kBlockNodes);
   block->infos = std::make_shared<std::vector<std::shared_ptr<const NodeInfo>>>(kBlockNodes);
   return block;
 }

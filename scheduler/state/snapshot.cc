@@ -6,11 +6,16 @@
 #include <bit>
 #include <cstring>
 #include <limits>
+#include <random>
+
+#include "base/check.h"
 
 namespace partage::scheduler {
 namespace {
 
 __extension__ typedef unsigned __int128 Uint128;
+
+constexpr std::uint64_t kA = 0xa0761d6478bd642fu, kB = 0xe7037ed1a0b428dbu, kC = 0x8ebc6af09c88c6e3u;  // odd, half of the bits set
 
 std::uint64_t Read64(const char* at) {
   std::uint64_t word;
@@ -21,26 +26,6 @@ std::uint64_t Read64(const char* at) {
 std::uint64_t Mix(std::uint64_t a, std::uint64_t b) {
   const Uint128 product = Uint128{a} * b;
   return static_cast<std::uint64_t>(product) ^ static_cast<std::uint64_t>(product >> 64);
-}
-
-// Node names share long prefixes, so every byte must count; and each candidate of each filter is hashed, so 16 bytes are taken at a time. A name's last 16 bytes
-// may overlap those before them.
-std::uint32_t HashName(std::string_view name) {
-  constexpr std::uint64_t kA = 0xa0761d6478bd642fu, kB = 0xe7037ed1a0b428dbu, kC = 0x8ebc6af09c88c6e3u;  // odd, half of the bits set
-  std::uint64_t hash = name.size() * kC;
-  std::uint64_t low = 0, high = 0;
-  if (name.size() >= 16) {
-    const char* const tail = name.data() + name.size() - 16;
-    for (const char* at = name.data(); at < tail; at += 16) hash = std::rotl(hash, 23) ^ Mix(Read64(at) ^ kA, Read64(at + 8) ^ kB);
-    low = Read64(tail);
-    high = Read64(tail + 8);
-  } else if (name.size() >= 8) {
-    low = Read64(name.data());
-    high = Read64(name.data() + name.size() - 8);
-  } else {
-    for (const char c : name) low = low << 8 | static_cast<unsigned char>(c);
-  }
-  return static_cast<std::uint32_t>(Mix(hash ^ Mix(low ^ kA, high ^ kB), kC));
 }
 
 std::int32_t Saturated(std::int64_t value) {
@@ -88,13 +73,32 @@ DeviceView Block::View(std::uint32_t row, std::uint32_t position) const {
           .total = {total_slots[d], total_mib[d], total_cores[d]}};
 }
 
+// Node names share long prefixes, so every byte must count; and each candidate of each filter is hashed, so 16 bytes are taken at a time. A name's last 16 bytes
+// may overlap those before them.
+std::uint64_t NodeIndex::Hash(std::string_view name) const {
+  std::uint64_t hash = name.size() * kC ^ seed_;
+  std::uint64_t low = 0, high = 0;
+  if (name.size() >= 16) {
+    const char* const tail = name.data() + name.size() - 16;
+    for (const char* at = name.data(); at < tail; at += 16) hash = std::rotl(hash, 23) ^ Mix(Read64(at) ^ kA, Read64(at + 8) ^ kB);
+    low = Read64(tail);
+    high = Read64(tail + 8);
+  } else if (name.size() >= 8) {
+    low = Read64(name.data());
+    high = Read64(name.data() + name.size() - 8);
+  } else {
+    for (const char c : name) low = low << 8 | static_cast<unsigned char>(c);
+  }
+  return Mix(hash ^ Mix(low ^ kA ^ seed_, high ^ kB), kC) >> 2 | std::uint64_t{1} << 62;
+}
+
 NodeIndex::NodeIndex(std::vector<std::pair<std::string, NodeId>> nodes, std::size_t id_limit)
     : names_(id_limit), ranks_(id_limit, 0), size_(nodes.size()) {
+  PARTAGE_CHECK(id_limit <= kIdMask, "more nodes than Kubernetes can have");
   std::sort(nodes.begin(), nodes.end());
   std::size_t length = 0;
   for (const auto& [name, id] : nodes) length += name.size();
   text_.reserve(length);
-  slots_.resize(std::bit_ceil(std::max<std::size_t>(16, nodes.size() * 2)));
   ordered_.reserve(nodes.size());
   for (const auto& [name, id] : nodes) {
     const std::size_t start = text_.size();
@@ -102,44 +106,40 @@ NodeIndex::NodeIndex(std::vector<std::pair<std::string, NodeId>> nodes, std::siz
     names_[id] = std::string_view(text_).substr(start, name.size());
     ranks_[id] = static_cast<std::uint32_t>(ordered_.size());
     ordered_.push_back(id);
-    const std::uint32_t hash = HashName(name);
-    std::size_t place = Start(hash);
-    while (slots_[place].id != kNoNode) place = Next(place);
-    slots_[place] = {hash, id, static_cast<std::uint32_t>(start), static_cast<std::uint32_t>(name.size())};
   }
+  std::random_device chance;
+  do {
+    seed_ = std::uint64_t{chance()} << 32 | chance();
+  } while (!FillBuckets());
+}
+
+// False when two names have one hash.
+bool NodeIndex::FillBuckets() {
+  buckets_.assign(std::bit_ceil(std::max<std::size_t>(4, size_ / 2)), Bucket{});
+  for (const NodeId id : ordered_) {
+    const std::uint64_t hash = Hash(names_[id]);
+    if (const NodeId twin = FindExpected(hash); twin != kNoNode && names_[twin] != names_[id]) return false;
+    std::size_t place = Start(hash);
+    while (buckets_[place].full()) place = Next(place);
+    auto& entries = buckets_[place].entries;
+    *std::find(entries.begin(), entries.end(), kEmpty) = (hash & ~kIdMask) | id;
+  }
+  return true;
 }
 
 NodeId NodeIndex::Find(std::string_view name) const {
-  const std::uint32_t hash = HashName(name);
-  for (std::size_t place = Start(hash);; place = Next(place)) {
-    const Slot& slot = slots_[place];
-    if (slot.id == kNoNode || (slot.hash == hash && NameAt(slot) == name)) return slot.id;
-  }
+  const NodeId id = FindExpected(Hash(name));
+  return id != kNoNode && names_[id] == name ? id : kNoNode;
 }
 
-// A name costs two reads, one after the other, in no order that hardware could foresee. Batch by batch, each read is begun for all names before the first is
-// used.
 std::vector<NodeId> NodeIndex::FindAll(std::span<const std::string_view> names) const {
   constexpr std::size_t kBatch = 32;
   std::vector<NodeId> ids(names.size());
-  std::array<std::uint32_t, kBatch> hashes;
-  std::array<const Slot*, kBatch> slots;
+  std::array<std::uint64_t, kBatch> hashes;
   for (std::size_t start = 0; start < names.size(); start += kBatch) {
     const auto batch = names.subspan(start, std::min(kBatch, names.size() - start));
-    for (std::size_t i = 0; i < batch.size(); ++i) {
-      hashes[i] = HashName(batch[i]);
-      __builtin_prefetch(&slots_[Start(hashes[i])]);
-    }
-    for (std::size_t i = 0; i < batch.size(); ++i) {
-      std::size_t place = Start(hashes[i]);
-      while (slots_[place].id != kNoNode && slots_[place].hash != hashes[i]) place = Next(place);
-      slots[i] = &slots_[place];
-      __builtin_prefetch(text_.data() + slots[i]->start);
-    }
-    for (std::size_t i = 0; i < batch.size(); ++i) {
-      const bool surely = slots[i]->id == kNoNode || NameAt(*slots[i]) == batch[i];
-      ids[start + i] = surely ? slots[i]->id : Find(batch[i]);  // two names of one hash
-    }
+    for (std::size_t i = 0; i < batch.size(); ++i) hashes[i] = Expect(batch[i]);
+    for (std::size_t i = 0; i < batch.size(); ++i) ids[start + i] = FindExpected(hashes[i]);
   }
   return ids;
 }

@@ -2,6 +2,7 @@
 // The cluster as filter and prioritize see it: immutable, shared by pointer, cheap to renew.
 #pragma once
 
+#include <array>
 #include <cstdint>
 #include <memory>
 #include <span>
@@ -70,7 +71,7 @@ struct DeviceKind {
 
 /// 64 nodes and their devices, structure of arrays: a fit scan touches a few cache lines a node. Copied whole when one node in it changes.
 struct Block {
-  std::vector<NodeRow> rows;                                                  ///< kBlockNodes of them
+  std::array<NodeRow, kBlockNodes> rows;
   std::shared_ptr<const std::vector<std::shared_ptr<const NodeInfo>>> infos;  ///< same order; null entries where !present
   // One element per device.
   std::vector<std::int64_t> free_mib, free_cores, total_mib, total_cores;  ///< free may be negative when a node shrank under its pods
@@ -88,13 +89,31 @@ class NodeIndex {
  public:
   NodeIndex(const NodeIndex&) = delete;
   NodeIndex& operator=(const NodeIndex&) = delete;
-  /// Every id is below `id_limit`.
+  /// Every id is below `id_limit`, which is at most 2^24 - 1.
   NodeIndex(std::vector<std::pair<std::string, NodeId>> nodes, std::size_t id_limit);
 
   /// kNoNode when unknown.
   NodeId Find(std::string_view name) const;
-  /// Find of each name. Several times as fast as one after another, since memory is asked for the next while the present one is compared.
+  /// Find of each name, several times as fast as one after another: memory is asked for many entries at once, and names are told apart by their hashes
+  /// alone. Known names differ in those for certain (the constructor sees to it); a name that is unknown passes for a known one once in 10^12 times, so whoever
+  /// acts on a node asks Find.
   std::vector<NodeId> FindAll(std::span<const std::string_view> names) const;
+  /// The two halves of such a look-up, for callers with other work in between: hash the name and ask memory for its entry; later read the entry.
+  std::uint64_t Expect(std::string_view name) const {
+    const std::uint64_t hash = Hash(name);
+    __builtin_prefetch(&buckets_[Start(hash)]);
+    return hash;
+  }
+  NodeId FindExpected(std::uint64_t hash) const {
+    // All entries of a bucket are compared without a branch: which one it is cannot be foreseen.
+    for (std::size_t place = Start(hash);; place = Next(place)) {
+      const Bucket& bucket = buckets_[place];
+      std::uint64_t found = 0;
+      for (const std::uint64_t entry : bucket.entries) found |= entry & (std::uint64_t{0} - std::uint64_t{Same(entry, hash)});
+      if (found != 0) return static_cast<NodeId>(found & kIdMask);
+      if (!bucket.full()) return kNoNode;
+    }
+  }
   /// Empty when absent. REQUIRES: id < id_limit().
   std::string_view Name(NodeId id) const { return names_[id]; }
   /// Order of the node by name: lower first. For ties.
@@ -105,20 +124,27 @@ class NodeIndex {
   const std::vector<NodeId>& ordered() const { return ordered_; }
 
  private:
-  struct Slot {
-    std::uint32_t hash = 0;
-    NodeId id = kNoNode;
-    std::uint32_t start = 0, size = 0;  // of the name, in text_
+  // The upper bits of the hash and the id; the lower bits of the hash say where to look.
+  static constexpr int kIdBits = 24;
+  static constexpr std::uint64_t kIdMask = (std::uint64_t{1} << kIdBits) - 1;
+  static constexpr std::uint64_t kEmpty = ~std::uint64_t{0};  // hashes have the two top bits 01, so none is empty or 0
+  struct alignas(32) Bucket {
+    std::array<std::uint64_t, 4> entries{kEmpty, kEmpty, kEmpty, kEmpty};
+    bool full() const { return entries.back() != kEmpty; }
   };
-  std::size_t Start(std::uint32_t hash) const { return hash & (slots_.size() - 1); }
-  std::size_t Next(std::size_t place) const { return (place + 1) & (slots_.size() - 1); }
-  std::string_view NameAt(const Slot& slot) const { return {text_.data() + slot.start, slot.size}; }
+  static bool Same(std::uint64_t entry, std::uint64_t hash) { return (entry ^ hash) >> kIdBits == 0; }
+
+  std::uint64_t Hash(std::string_view name) const;
+  std::size_t Start(std::uint64_t hash) const { return hash & (buckets_.size() - 1); }
+  std::size_t Next(std::size_t place) const { return (place + 1) & (buckets_.size() - 1); }
+  bool FillBuckets();
 
   std::string text_;  // all names, back to back; names_ points into it
   std::vector<std::string_view> names_;
   std::vector<std::uint32_t> ranks_;
   std::vector<NodeId> ordered_;
-  std::vector<Slot> slots_;  // open addressing, power of two
+  std::vector<Bucket> buckets_;  // open addressing, power of two
+  std::uint64_t seed_;           // by chance, so that nobody can choose names that collide
   std::size_t size_ = 0;
 };
 

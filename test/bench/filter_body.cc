@@ -2,6 +2,7 @@
 #include "test/bench/filter_body.h"
 
 #include <algorithm>
+#include <cmath>
 #include <numeric>
 #include <random>
 
@@ -9,12 +10,55 @@
 
 namespace partage::bench {
 
+namespace {
+
+constexpr int kZones = 3;   // kube-scheduler lists nodes of its zones in turn
+constexpr int kAtOnce = 4;  // of its workers, as many as have a core
+constexpr int kWorkers = 16;
+
+// Sizes of the pieces that kube-scheduler's workers take: workqueue's chunkSizeFor.
+int PieceSize(int nodes) { return std::max(1, std::min(static_cast<int>(std::sqrt(nodes)), nodes / kWorkers + 1)); }
+
+// Node after node, zone by zone in turn, as kube-scheduler's cache lists them.
+std::vector<int> ListedOrder(int nodes) {
+  std::vector<int> order;
+  for (int row = 0; row * kZones < nodes; ++row) {
+    for (int zone = 0; zone < kZones; ++zone) {
+      const int node = zone * ((nodes + kZones - 1) / kZones) + row;
+      if (node < nodes) order.push_back(node);
+    }
+  }
+  return order;
+}
+
+// As several workers finish them: each goes through its piece in order, whose turn it is is chance.
+std::vector<int> AsWorkersFinish(const std::vector<int>& nodes, std::mt19937_64& random) {
+  const auto piece = static_cast<std::size_t>(PieceSize(static_cast<int>(nodes.size())));
+  std::vector<std::pair<std::size_t, std::size_t>> open;  // of each worker: next and end
+  std::size_t given = 0;
+  std::vector<int> finished;
+  while (finished.size() < nodes.size()) {
+    while (open.size() < kAtOnce && given < nodes.size()) {
+      const std::size_t end = std::min(given + piece, nodes.size());
+      open.emplace_back(given, end);
+      given = end;
+    }
+    auto& worker = open[random() % open.size()];
+    finished.push_back(nodes[worker.first++]);
+    if (worker.first == worker.second) open.erase(open.begin() + (&worker - open.data()));
+  }
+  return finished;
+}
+
+}  // namespace
+
 std::vector<std::string> Candidates(const Fleet& fleet, int count, std::uint64_t seed) {
-  std::vector<int> order(static_cast<std::size_t>(fleet.nodes));
-  std::iota(order.begin(), order.end(), 0);
-  std::shuffle(order.begin(), order.end(), std::mt19937_64(seed));
+  std::mt19937_64 random(seed);
+  auto order = ListedOrder(fleet.nodes);
+  std::rotate(order.begin(), order.begin() + static_cast<std::ptrdiff_t>(random() % order.size()), order.end());
+  order.resize(static_cast<std::size_t>(count));
   std::vector<std::string> names;
-  for (int i = 0; i < count; ++i) names.push_back(fleet.NodeName(order[static_cast<std::size_t>(i)]));
+  for (const int node : AsWorkersFinish(order, random)) names.push_back(fleet.NodeName(node));
   return names;
 }
 

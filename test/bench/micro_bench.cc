@@ -138,7 +138,8 @@ void DecodeFilterBody(benchmark::State& state) {
   const std::size_t size = body.size();
   body.resize(size + http::kBodyPadding);
   scheduler::ArgsDecoder decoder;
-  for (auto _ : state) PARTAGE_CHECK(decoder.Decode(std::string_view(body).substr(0, size)).has_value(), "the body is well-formed");
+  const auto index = World::Get().cluster.snapshot()->index;
+  for (auto _ : state) PARTAGE_CHECK(decoder.Decode(std::string_view(body).substr(0, size), index).has_value(), "the body is well-formed");
   PerNode(state, count);
 }
 BENCHMARK(DecodeFilterBody)->Arg(500)->Arg(5000)->Arg(kNodes)->Unit(benchmark::kMicrosecond);

@@ -79,26 +79,6 @@ TEST_CASE("No more than max_connections are opened, and who comes later waits") 
   CHECK(t.api.Connections() <= 2);
 }
 
-TEST_CASE("A caller that finds no free connection in time gets kUnavailable") {
-  Fixture t;
-  t.config.max_connections = 1;
-  t.config.request_timeout = 300ms;
-  const auto client = t.MakeClient();
-  std::promise<void> arrived, release;
-  auto released = release.get_future().share();
-  t.api.OnCall([&](const ApiCall& call) {
-    if (call.verb != Verb::kGet) return Fault{};
-    arrived.set_value();
-    released.wait();
-    return Fault{};
-  });
-  std::jthread holder([&] { (void)client->Get(kPod); });
-  arrived.get_future().wait();
-  CHECK(CodeOf(client->Post(kBinding, kBindBody)) == Code::kUnavailable);
-  CHECK_FALSE(t.Bound());
-  release.set_value();
-}
-
 TEST_CASE("A connection that the server closed while idle is replaced without an error") {
   Fixture t;
   const auto client = t.MakeClient();

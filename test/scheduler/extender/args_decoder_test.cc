@@ -20,10 +20,46 @@ constexpr std::string_view kPod = R"({"metadata":{"name":"p","namespace":"ns","u
 
 std::string Args(std::string_view candidates, std::string_view pod = kPod) { return fmt::format(R"({{"Pod":{},{}}})", pod, candidates); }
 
+std::shared_ptr<const NodeIndex> Index() {
+  return std::make_shared<NodeIndex>(std::vector<std::pair<std::string, NodeId>>{{"gpu-1", 5}, {"gpu-2", 2}, {"a", 0}, {"b", 1}}, 6);
+}
+
+/// One decoder with an index and one without, which must say the same of every body.
+class BothWays {
+ public:
+  Result<const ExtenderArgs*> Decode(const PaddedBody& body) {
+    const auto plain = plain_.Decode(body);
+    const auto indexed = indexed_.Decode(body, index_);
+    if (plain.has_value() != indexed.has_value()) FAIL("only one of the two decodes: " << (plain ? indexed : plain).error().message);
+    if (!plain) {
+      if (plain.error().message != indexed.error().message) FAIL("\"" << plain.error().message << "\" and \"" << indexed.error().message);
+      return plain;
+    }
+    Compare(**plain, **indexed);
+    return plain;
+  }
+
+  int looked_up() const { return looked_up_; }
+
+ private:
+  void Compare(const ExtenderArgs& plain, const ExtenderArgs& indexed) {
+    const bool same = plain.names == indexed.names && plain.nodes == indexed.nodes && plain.whole_nodes == indexed.whole_nodes &&
+                      plain.pod.uid == indexed.pod.uid && plain.pod.annotations == indexed.pod.annotations;
+    if (!same) FAIL("the two decode differently");
+    if (indexed.index == nullptr) return;
+    ++looked_up_;
+    if (indexed.ids != index_->FindAll(indexed.names)) FAIL("wrong ids");
+  }
+
+  ArgsDecoder plain_, indexed_;
+  std::shared_ptr<const NodeIndex> index_ = Index();
+  int looked_up_ = 0;
+};
+
 // What is wrong with a body; empty when it decodes.
 std::string FaultOf(std::string_view text) {
   const PaddedBody body(text);
-  ArgsDecoder decoder;
+  BothWays decoder;
   const auto args = decoder.Decode(body);
   if (args) return "";
   CHECK(args.error().code == Code::kInvalid);
@@ -73,6 +109,22 @@ TEST_CASE("A decoder forgets one body when it reads the next") {
   CHECK_FALSE((*args)->whole_nodes);
   const PaddedBody no_pod(R"({"NodeNames":["a"]})");
   CHECK_FALSE(decoder.Decode(no_pod));
+}
+
+TEST_CASE("Names as Go writes them are looked up on the way, other spellings are not") {
+  const auto looked_up = [](std::string_view text) {
+    const PaddedBody body(text);
+    BothWays decoder;
+    REQUIRE(decoder.Decode(body));
+    return decoder.looked_up();
+  };
+  CHECK(looked_up(Golden("args_names.json")) == 1);
+  CHECK(looked_up(Args(R"("Nodes":null,"NodeNames":["gpu-2","gpu-1","other"])")) == 1);
+  CHECK(looked_up(Args(R"("NodeNames":[])")) == 1);
+  CHECK(looked_up(Args(R"("NodeNames":["gpu-1", "gpu-2"])")) == 0);
+  CHECK(looked_up(Args(R"("NodeNames":["gpu-1"],"Nodes":null)")) == 0);
+  CHECK(looked_up(R"({"NodeNames":["a"],"Pod":{"metadata":{"name":"p","uid":"u"}}})") == 0);
+  CHECK(looked_up(Args(R"("NodeNames":["a"])", R"({"metadata":{"name":"p","uid":"u"},"x":1,"NodeNames":["b"]})")) == 0);
 }
 
 TEST_CASE("A decoder survives a body far larger than what it keeps memory for") {
@@ -152,7 +204,7 @@ TEST_CASE("Damaged bodies are refused or decoded, and no truncated one is decode
   for (const char* name : {"args_names.json", "args_nodes.json"}) {
     std::string text = Golden(name);
     text.pop_back();  // the newline, without which the object is whole
-    ArgsDecoder decoder;
+    BothWays decoder;
     test::ForEachDamaged(text, 4000, [&](const std::string& damaged) {
       const PaddedBody body(damaged);
       const auto args = decoder.Decode(body);
@@ -175,7 +227,7 @@ TEST_CASE("Names survive any spelling JSON allows") {
     }
     const bool ascii = random() % 2 == 0;
     const PaddedBody body(Args(R"("NodeNames":)" + names.dump(static_cast<int>(random() % 3) - 1, ' ', ascii)));
-    ArgsDecoder decoder;
+    BothWays decoder;
     const auto args = decoder.Decode(body);
     REQUIRE(args);
     CHECK(std::vector<std::string>((*args)->names.begin(), (*args)->names.end()) == names.get<std::vector<std::string>>());

@@ -32,7 +32,7 @@ class Full {
   }
 
   bool Filter(const std::string& pod, const Ask& ask) {
-    const std::string_view candidates[] = {"n1", "n2"};
+    const std::vector<std::string_view> candidates = {"n1", "n2"};
     return !rig_.engine().Filter(test::Input(pod, ask), candidates).fitting.empty();
   }
   void Free(const std::string& node) { rig_.cluster().ForgetPod(Ref("holder-" + node)); }
@@ -87,7 +87,7 @@ TEST_CASE("A pod whose refusal was still on its way when the share came free is 
   Full full;
   full.Free("n1");
   full.Tick();
-  const std::string_view judged_before[] = {"n2"};
+  const std::vector<std::string_view> judged_before = {"n2"};
   REQUIRE(full.rig().engine().Filter(test::Input("waiting", Ask(1).Mib(1000)), judged_before).fitting.empty());
   full.TickAfter(500ms);
   CHECK(full.Patches() == 1);

@@ -54,7 +54,7 @@ class Rig {
   }
   /// The pod goes through filter, so that the engine remembers its request and its nominal share.
   Rig& Filtered(const std::string& name, const Ask& ask, std::string_view node) {
-    const std::string_view candidates[] = {node};
+    const std::vector<std::string_view> candidates = {node};
     REQUIRE(engine_->Filter(Input(name, ask), candidates).fitting.size() == 1);
     return *this;
   }

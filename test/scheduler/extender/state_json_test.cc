@@ -22,7 +22,7 @@ void Fill(Rig& rig) {
     REQUIRE(rig.Bind(pod, "n2"));
   }
   rig.Filtered("c", Ask(1).Mib(1000), "n1");
-  const std::string_view candidates[] = {"n1"};
+  const std::vector<std::string_view> candidates = {"n1"};
   REQUIRE(rig.engine().Filter(test::Input("huge", Ask(1).Mib(90000)), candidates).fitting.empty());
 }
 

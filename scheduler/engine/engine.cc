@@ -108,7 +108,9 @@ class Engine::Impl {
   Result<Reservation> Reserve(const PodRef& pod, std::string_view node, Request request);
   std::optional<std::string> NodeWorthRetrying(const std::vector<std::string>& freed) const;
   std::string Explain(const device::PodRequest& request, std::string_view node) const;
+  Diagnosis Diagnose(const device::PodRequest& request) const;
 
+  const DecisionLog& decisions() const { return decisions_; }
   PodMemory& memory() { return memory_; }
   const EngineOptions& options() const { return options_; }
   Cluster& cluster() { return cluster_; }
@@ -128,6 +130,7 @@ class Engine::Impl {
   Probe& probe_;
   const PolicySet policies_;
   PodMemory memory_;
+  DecisionLog decisions_;
 };
 
 std::size_t Engine::Impl::ListLength(const PodInput& pod) const {
@@ -190,6 +193,13 @@ FilterOutcome Engine::Impl::Filter(const PodInput& pod, const Candidates& candid
       continue;
     }
     memory_.RememberFit(pod.pod, *pod.request);
+    decisions_.Add({.pod = pod.pod,
+                    .node = std::string(candidates.names[ranked.front().candidate]),
+                    .score = ranked.front().score,
+                    .candidates = candidates.names.size(),
+                    .shortlist = ranked.size(),
+                    .node_policy = policies_.NodePolicyOf(**pod.request),
+                    .device_policies = policies_.DevicePoliciesOf(**pod.request)});
     FilterOutcome outcome;
     for (const Ranked& node : ranked) {
       outcome.fitting.push_back(node.id);
@@ -292,6 +302,10 @@ std::string Engine::Impl::Explain(const device::PodRequest& request, std::string
   return NearestText(ExplainNode(block, id % kBlockNodes, ask), node);
 }
 
+Diagnosis Engine::Impl::Diagnose(const device::PodRequest& request) const {
+  return scheduler::Diagnose(*cluster_.snapshot(), request, [this](const device::PodRequest& asked) { return policies_.For(asked); });
+}
+
 Result<std::unique_ptr<Engine>> Engine::Make(Cluster& cluster, const Clock& clock, EngineOptions options, Probe& probe) {
   auto policies = PolicySet::Make(options.node_policy, options.device_policies);
   if (!policies) return Fail(policies.error());
@@ -312,6 +326,9 @@ std::optional<std::string> Engine::NodeWorthRetrying(const std::vector<std::stri
   return impl_->NodeWorthRetrying(freed);
 }
 std::string Engine::Explain(const device::PodRequest& request, std::string_view node) const { return impl_->Explain(request, node); }
+std::optional<Engine::Remembered> Engine::Find(std::string_view ns, std::string_view name) const { return impl_->memory().Find(ns, name); }
+Diagnosis Engine::Diagnose(const device::PodRequest& request) const { return impl_->Diagnose(request); }
+std::optional<Decision> Engine::DecisionOf(std::string_view ns, std::string_view name) const { return impl_->decisions().Find(ns, name); }
 const EngineOptions& Engine::options() const { return impl_->options(); }
 Cluster& Engine::cluster() { return impl_->cluster(); }
 

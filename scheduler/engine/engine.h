@@ -13,6 +13,8 @@
 #include "base/clock.h"
 #include "base/result.h"
 #include "device/request.h"
+#include "scheduler/engine/decision_log.h"
+#include "scheduler/engine/diagnosis.h"
 #include "scheduler/engine/probe.h"
 #include "scheduler/framework/policy.h"
 #include "scheduler/state/cluster.h"
@@ -99,6 +101,22 @@ class Engine {
   };
   std::vector<Waiting> waiting() const;
   std::size_t waiting_count() const;
+
+  /// A pod that went through Filter and is not known to be bound or gone.
+  struct Remembered {
+    PodRef pod;
+    std::shared_ptr<const device::PodRequest> request;
+    bool waiting = false;  ///< refused by its last filter
+    std::string text;      ///< then: of the nearest node
+    Clock::Mono since;     ///< then: waiting since
+  };
+  std::optional<Remembered> Find(std::string_view ns, std::string_view name) const;
+
+  /// How a request stands with every node now.
+  Diagnosis Diagnose(const device::PodRequest& request) const;
+
+  /// What the last successful filter of a pod of this name decided; one of the last DecisionLog::kKept, else nullopt.
+  std::optional<Decision> DecisionOf(std::string_view ns, std::string_view name) const;
 
   /// Of these nodes, where shares have become free, one that would take a waiting pod: patching it makes kube-scheduler try again.
   /// nullopt when none would.

@@ -61,6 +61,15 @@ std::optional<PodMemory::Nearest> PodMemory::NearestOf(const PodRef& pod) const 
   return known->second->nearest;
 }
 
+std::optional<Engine::Remembered> PodMemory::Find(std::string_view ns, std::string_view name) const {
+  MutexLock lock(mutex_);
+  for (const Entry& entry : entries_) {
+    if (entry.pod.name != name || entry.pod.ns != ns) continue;
+    return Engine::Remembered{entry.pod, entry.request, entry.waiting, entry.nearest.text, entry.since};
+  }
+  return std::nullopt;
+}
+
 std::vector<Engine::Waiting> PodMemory::waiting() const {
   MutexLock lock(mutex_);
   std::vector<Engine::Waiting> pods;

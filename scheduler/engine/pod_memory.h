@@ -37,6 +37,9 @@ class PodMemory {
   Request RequestOf(const PodRef& pod) const;
   std::optional<Nearest> NearestOf(const PodRef& pod) const;
 
+  /// What is remembered of a pod of this name.
+  std::optional<Engine::Remembered> Find(std::string_view ns, std::string_view name) const;
+
   std::vector<Engine::Waiting> waiting() const;
   std::size_t waiting_count() const;
   /// Requests of the waiting pods, equal ones once, longest-waiting first, at most `limit`.

@@ -52,8 +52,8 @@ PolicyChain PolicySet::For(const device::PodRequest& request) const {
     return found->second;
   };
   PolicyChain chain;
-  chain.node = find(request.node_policy.value_or(node_default_)).policy.get();
-  for (const auto& name : request.device_policies.empty() ? device_defaults_ : request.device_policies) {
+  chain.node = find(NodePolicyOf(request)).policy.get();
+  for (const auto& name : DevicePoliciesOf(request)) {
     const Entry& entry = find(name);
     chain.devices.push_back(entry.policy.get());
     chain.restricts |= entry.spec.restricts;

@@ -20,6 +20,13 @@ class PolicySet {
 
   /// The policies that decide for this pod. REQUIRES: names in the request are registered (the parser checked).
   PolicyChain For(const device::PodRequest& request) const;
+  /// Their names: the node policy, and the device policies in their order.
+  const std::string& NodePolicyOf(const device::PodRequest& request) const {
+    return request.node_policy ? *request.node_policy : node_default_;
+  }
+  const std::vector<std::string>& DevicePoliciesOf(const device::PodRequest& request) const {
+    return request.device_policies.empty() ? device_defaults_ : request.device_policies;
+  }
 
  private:
   struct Entry {

@@ -40,4 +40,8 @@ class Extender {
 /// `pods=false`. Nodes and pods are in name order, so that two states can be compared as text. Format: docs/http-api.md.
 std::string StateJson(Engine& engine, std::string_view query);
 
+/// `GET /debug/explain?pod=NAMESPACE/NAME`: of a waiting pod, why each group of nodes refuses it, which is nearest, and the smallest changes that would help;
+/// of a placed one, its share and the decision. 400 and 404 say what is wrong. Format: docs/http-api.md.
+http::Response ExplainReply(Engine& engine, std::string_view query);
+
 }  // namespace partage::scheduler

@@ -15,15 +15,6 @@ using Json = nlohmann::ordered_json;
 
 std::string Print(const Json& json) { return json.dump(-1, ' ', false, Json::error_handler_t::replace); }
 
-std::string_view StateName(Cluster::ShareState state) {
-  switch (state) {
-    case Cluster::ShareState::kNominal: return "nominal";
-    case Cluster::ShareState::kReserved: return "reserved";
-    case Cluster::ShareState::kBound: return "bound";
-  }
-  return "unknown";
-}
-
 Json Capacity(std::int64_t total, std::int64_t used) { return {{"total", total}, {"used", used}}; }
 
 Json DeviceJson(const DeviceView& view) {
@@ -50,7 +41,7 @@ Json UsageJson(const device::UuidUsage& entry) {
 }
 
 Json PodJson(const Cluster::PodEntry& pod) {
-  Json json = {{"namespace", pod.ns}, {"name", pod.name}, {"uid", pod.uid.ToString()}, {"state", StateName(pod.state)}};
+  Json json = {{"namespace", pod.ns}, {"name", pod.name}, {"uid", pod.uid.ToString()}, {"state", ToString(pod.state)}};
   json["devices"] = Json::array();
   for (const device::UuidUsage& entry : pod.usage) json["devices"].push_back(UsageJson(entry));
   if (!pod.allocation_error.empty()) json["allocationError"] = pod.allocation_error;

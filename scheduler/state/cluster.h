@@ -163,4 +163,7 @@ class Cluster {
   std::unique_ptr<Impl> impl_;
 };
 
+/// "nominal", "reserved", "bound".
+std::string_view ToString(Cluster::ShareState state);
+
 }  // namespace partage::scheduler

@@ -110,4 +110,13 @@ Result<> Cluster::Impl::CheckInvariants() const {
   return {};
 }
 
+std::string_view ToString(Cluster::ShareState state) {
+  switch (state) {
+    case Cluster::ShareState::kNominal: return "nominal";
+    case Cluster::ShareState::kReserved: return "reserved";
+    case Cluster::ShareState::kBound: return "bound";
+  }
+  return "unknown";
+}
+
 }  // namespace partage::scheduler

@@ -10,6 +10,7 @@ namespace partage::cli {
 const std::vector<Command>& AllCommands() {
   static const std::vector<Command> commands = {
       {"state", "Nodes, devices and who holds what of them", &AddState},
+      {"explain", "Why a pod waits, or why it is where it is", &AddExplain},
       {"submit", "Send pods to an extender as kube-scheduler would", &AddSubmit},
       {"delete", "Delete a pod of a simulated cluster", &AddDelete},
       {"policies", "The placement policies", &AddPolicies},

@@ -30,6 +30,7 @@ struct Command {
 
 Run AddSubmit(CLI::App& app);
 Run AddState(CLI::App& app);
+Run AddExplain(CLI::App& app);
 Run AddDelete(CLI::App& app);
 Run AddPolicies(CLI::App& app);
 Run AddVendors(CLI::App& app);

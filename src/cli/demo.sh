@@ -68,6 +68,9 @@ story() {
   chapter "A refusal carries the arithmetic" "All eight A100s of one node, exclusively. Somebody sits on every node."
   refused 5-too-big.yaml
 
+  chapter "Ask why" "partagectl explain tells what every group of nodes lacks, and the smallest change that would help."
+  partagectl explain --server "$server" training/foundation
+
   chapter "A share comes free, and the pod fits" "serving/chat-green ends; its node has eight idle cards again."
   partagectl delete --server "$server" serving/chat-green
   printf '\n'

@@ -3,8 +3,10 @@
 #pragma once
 
 #include <string>
+#include <string_view>
 #include <vector>
 
+#include "base/result.h"
 #include "cli/manifest.h"
 #include "cli/scheduling_cycle.h"
 #include "cli/state_view.h"
@@ -22,5 +24,8 @@ struct Submission {
 
 /// A row a pod: what it asked for and which device it got, or why nothing fits. `state` is the cluster after the last one.
 std::string RenderSubmissions(const std::vector<Submission>& submissions, const ClusterState& state, const Painter& painter);
+
+/// What GET /debug/explain said, for people. kInvalid when it said something else.
+Result<std::string> RenderExplanation(std::string_view body, const Painter& painter);
 
 }  // namespace partage::cli

@@ -84,6 +84,9 @@ void SchedulerApp::AddMetricsRoutes() {
   metrics_server_->Route("GET", "/debug/state", [this](const http::Request& request, http::Respond respond) {
     respond({200, scheduler::StateJson(*engine_, request.query), "application/json"});
   });
+  metrics_server_->Route("GET", "/debug/explain", [this](const http::Request& request, http::Respond respond) {
+    respond(scheduler::ExplainReply(*engine_, request.query));
+  });
   source_->AddRoutes(*metrics_server_);
 }
 

@@ -55,11 +55,13 @@ struct alignas(kLine) DeviceUsage {
 };
 static_assert(sizeof(DeviceUsage) == kLine);
 
-/// GPU time of one device. Owned by the limiter, which says in its header what the words mean.
+/// GPU time that all processes of the container share on one device. Owned by the limiter; intercept/limiter/bucket.h is its manual.
 struct alignas(kLine) TokenBucket {
-  SignedWord tokens_ns;
-  SignedWord refill_stamp_ns;
-  SignedWord reserved[kLine / 8 - 2];  ///< zero until the limiter gives them a meaning
+  SignedWord spent_ns;         ///< GPU time that launches were charged so far
+  SignedWord granted_ns;       ///< GPU time granted so far; a launch goes when this reaches what `spent_ns` was before it
+  SignedWord refill_stamp_ns;  ///< CLOCK_MONOTONIC; time up to here is granted. 0: never used
+  SignedWord hungry_stamp_ns;  ///< CLOCK_MONOTONIC; when a launch last had to wait
+  SignedWord reserved[kLine / 8 - 4];
 };
 static_assert(sizeof(TokenBucket) == kLine);
 

@@ -1,0 +1,129 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "intercept/limiter/sampler.h"
+
+namespace partage::intercept {
+
+constexpr auto kRelaxed = std::memory_order_relaxed;
+
+int Sampler::Acquire(void* context) {
+  for (int pass = 0; pass < 2; ++pass) {
+    for (int i = 0; i < kSlots; ++i) {
+      Slot& slot = slots_[i];
+      if (slot.state.load(kRelaxed) != kFree) continue;
+      const bool ours = slot.context == context || slot.context == nullptr;
+      if (!ours && pass == 0) continue;  // a slot of another context costs new events
+      uint32_t free = kFree;
+      if (slot.state.compare_exchange_strong(free, kHeld, std::memory_order_acquire)) return i;
+    }
+  }
+  return -1;
+}
+
+bool Sampler::Prepare(const EventDriver& driver, Slot& slot, void* context) {
+  if (slot.context != context) {
+    for (void*& event : slot.events) {
+      if (event != nullptr) driver.destroy(event);
+      event = nullptr;
+    }
+    slot.context = context;
+  }
+  for (void*& event : slot.events) {
+    if (event == nullptr) event = driver.create();
+    if (event == nullptr) return false;
+  }
+  return true;
+}
+
+void Sampler::Release(Slot& slot) { slot.state.store(kFree, std::memory_order_release); }
+
+int Sampler::Start(const EventDriver& driver, void* stream, CostKey key, CostCell* cell, int device) {
+  void* context = driver.current_context();
+  const int index = context == nullptr ? -1 : Acquire(context);
+  if (index < 0) return -1;
+  Slot& slot = slots_[index];
+  slot.key = key;
+  slot.cell = cell;
+  slot.device = device;
+  slot.seen_ns = 0;
+  if (Prepare(driver, slot, context) && driver.record(slot.events[0], stream) && driver.record(slot.events[1], stream)) return index;
+  Release(slot);
+  return -1;
+}
+
+bool Sampler::Finish(const EventDriver& driver, int index, void* stream, bool launched) {
+  Slot& slot = slots_[index];
+  if (!launched || !driver.record(slot.events[2], stream)) {
+    Release(slot);
+    return false;
+  }
+  flying_.fetch_add(1, kRelaxed);
+  slot.state.store(kFlying, std::memory_order_release);
+  return true;
+}
+
+bool Sampler::Finished(const EventDriver& driver, Slot& slot, Measured* out) {
+  const int reached = driver.query(slot.events[2]);
+  if (reached == 0) return false;
+  *out = {slot.cell, slot.key, -1, slot.device};
+  if (reached > 0) {
+    const int64_t with_event = driver.elapsed_ns(slot.events[0], slot.events[2]);
+    const int64_t event = driver.elapsed_ns(slot.events[0], slot.events[1]);
+    if (with_event >= 0 && event >= 0) out->gpu_ns = with_event > 2 * event ? with_event - 2 * event : 0;
+  }
+  flying_.fetch_sub(1, kRelaxed);
+  Release(slot);
+  return true;
+}
+
+bool Sampler::Collect(const EventDriver& driver, Measured* out) {
+  if (Idle() || !TryLock()) return false;
+  bool found = false;
+  for (Slot& slot : slots_) {
+    found = slot.state.load(std::memory_order_acquire) == kFlying && Finished(driver, slot, out);
+    if (found) break;
+  }
+  Unlock();
+  return found;
+}
+
+int64_t Sampler::RunningFor(const EventDriver& driver, CostKey key, int64_t now_ns) {
+  if (!TryLock()) return 0;
+  int64_t running = 0;
+  for (Slot& slot : slots_) {
+    if (slot.state.load(std::memory_order_acquire) != kFlying || slot.key != key) continue;
+    if (slot.seen_ns == 0 && driver.query(slot.events[1]) > 0) slot.seen_ns = now_ns;
+    if (slot.seen_ns != 0 && now_ns - slot.seen_ns > running) running = now_ns - slot.seen_ns;
+  }
+  Unlock();
+  return running;
+}
+
+void Sampler::ForgetContext(void* context) {
+  while (!TryLock()) {
+  }
+  for (Slot& slot : slots_) {
+    uint32_t state = slot.state.load(std::memory_order_acquire);
+    if (slot.context != context || state == kHeld) continue;
+    if (!slot.state.compare_exchange_strong(state, kHeld, std::memory_order_acquire)) continue;
+    if (state == kFlying) {
+      flying_.fetch_sub(1, kRelaxed);
+      slot.cell->first_stamp_ns.store(0, kRelaxed);
+    }
+    slot.context = nullptr;
+    for (void*& event : slot.events) event = nullptr;
+    Release(slot);
+  }
+  Unlock();
+}
+
+void Sampler::Reset() {
+  for (Slot& slot : slots_) {
+    slot.context = nullptr;
+    for (void*& event : slot.events) event = nullptr;
+    slot.state.store(kFree, kRelaxed);
+  }
+  flying_.store(0, kRelaxed);
+  Unlock();
+}
+
+}  // namespace partage::intercept

@@ -10,6 +10,7 @@ import sys
 ARROWS: dict[str, str] = {
     "src/base": "",
     "src/shm": "",
+    "src/intercept": "src/shm",
     "src/device": "src/base",
     "src/http": "src/base",
     "metrics": "src/base",

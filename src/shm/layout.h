@@ -77,26 +77,34 @@ struct alignas(kLine) Lane {
 };
 static_assert(sizeof(Lane) == kLine + 8 * kMaxDevices * kMemoryClasses);
 
-/// One process.
+/// One process. Its key is in RegionLayout::owners. All words but the lanes' `applied` are zero while the slot is free.
 struct alignas(kLine) Slot {
-  Word owner;     ///< process key (process.h): pid and start time in one word; 0 = free
-  Word settler;   ///< key of the process that is returning a dead owner's memory; 0 = nobody
+  Word settler;   ///< who is returning a dead owner's memory (Identity::mark); means something only while its byte is locked
   Word image;     ///< tells an exec: where the owner's image found its random bytes; 0 = unknown
-  Word pid_ns;    ///< the owner's PID namespace (inode); 0 = the same as everybody's
-  Word locked;    ///< 1 when the owner holds a record lock on the byte of the file at this slot's offset for as long as it lives
+  Word pid_ns;    ///< inode of the owner's PID namespace
   Word host_pid;  ///< the owner's pid on the host; written by the node agent
-  std::byte reserved[kLine - 48];
+  std::byte reserved[kLine - 32];
   Word gpu_ns[kMaxDevices];  ///< GPU time of this process so far; written by the limiter
   Lane lanes[kLanes];
 };
 static_assert(sizeof(Slot) == 2 * kLine + kLanes * sizeof(Lane));
 
+/// Record locks (fcntl) on the file, which the kernel drops when their process ends or execs:
+/// the byte where owners[i] begins is locked by the owner for as long as it lives; the byte where slots[i].settler begins, while somebody settles slot i.
 struct RegionLayout {
   RegionHeader header;
+  Word owners[kMaxProcesses];  ///< process key: pid and start time in one word; 0 = free. Claimed by compare-and-swap, never moved
   DeviceUsage devices[kMaxDevices];
   TokenBucket buckets[kMaxDevices];
   Slot slots[kMaxProcesses];
 };
 static_assert(sizeof(RegionLayout) % 4096 == 0);
+
+/// Key of a process: pid in the upper 22 bits (Linux has no larger ones), start time in clock ticks below (enough for 1394 years of uptime).
+inline constexpr unsigned kStartBits = 42;
+inline constexpr std::uint64_t KeyOf(std::uint64_t pid, std::uint64_t start) {
+  return pid << kStartBits | (start & ((1ull << kStartBits) - 1));
+}
+inline constexpr std::uint64_t PidOf(std::uint64_t key) { return key >> kStartBits; }
 
 }  // namespace partage::shm

@@ -54,6 +54,12 @@ struct alignas(kLine) AgentLine {
 };
 static_assert(sizeof(AgentLine) == kLine);
 
+struct alignas(kLine) LimitsCopy {
+  Word words[sizeof(LimitsContent) / 8];  ///< a LimitsContent
+  Word checksum;                          ///< FNV-1a of the words
+};
+static_assert(sizeof(LimitsContent) % 8 == 0);
+
 /// The file. `copies[sequence % 2]` is valid; the writer fills the other one, then counts up: a writer killed at any instruction leaves the old limits.
 struct LimitsLayout {
   std::uint64_t magic;
@@ -64,13 +70,10 @@ struct LimitsLayout {
   Word sequence;
   std::byte reserved[kLine - 40];
   AgentLine agent[kMaxDevices];
-  struct alignas(kLine) Copy {
-    Word words[sizeof(LimitsContent) / 8];  ///< a LimitsContent
-    Word checksum;
-  } copies[2];
-  std::byte tail[8192 - kLine - kMaxDevices * sizeof(AgentLine) - 2 * sizeof(Copy)];
+  LimitsCopy copies[2];
+  std::byte tail[8192 - kLine - kMaxDevices * sizeof(AgentLine) - 2 * sizeof(LimitsCopy)];
 };
-static_assert(sizeof(LimitsContent) % 8 == 0 && sizeof(LimitsLayout) == 8192);
+static_assert(sizeof(LimitsLayout) == 8192);
 
 /// Why the values cannot be limits, as a clause; nullptr when they can: 1..16 devices, each with a UUID of its own, cores ≤ 100, memory above 0, known flags.
 const char* FaultIn(const LimitsContent& content);
@@ -101,9 +104,11 @@ class Limits {
   int Find(const unsigned char uuid[16]) const;
 
  private:
+  Fault Adopt(void* mapped);
+
   const LimitsLayout* layout_ = nullptr;
-  std::uint64_t at_most_[kMaxDevices] = {kNoLimit, kNoLimit, kNoLimit, kNoLimit, kNoLimit, kNoLimit, kNoLimit, kNoLimit,
-                                         kNoLimit, kNoLimit, kNoLimit, kNoLimit, kNoLimit, kNoLimit, kNoLimit, kNoLimit};
+  Word at_most_[kMaxDevices] = {kNoLimit, kNoLimit, kNoLimit, kNoLimit, kNoLimit, kNoLimit, kNoLimit, kNoLimit,
+                                kNoLimit, kNoLimit, kNoLimit, kNoLimit, kNoLimit, kNoLimit, kNoLimit, kNoLimit};
 };
 
 /// Writes the file: changes an existing one in place, so that running processes see it, and makes a new one by renaming. One writer at a time (the file is locked).

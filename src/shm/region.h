@@ -5,6 +5,7 @@
 
 #include "shm/fault.h"
 #include "shm/layout.h"
+#include "shm/process.h"
 
 namespace partage::shm {
 
@@ -15,6 +16,7 @@ inline constexpr unsigned kNoSlot = kMaxProcesses;
 /// within a second of any of them being killed at any instruction.
 ///
 /// Life:  Open… → Claim → (Reserve | Refund | Sweep)* → Release.   After fork, in the child: AfterFork → Claim.
+/// What lets the books be repaired is written in ledger.h; how a dead process is told from a live one, in process.h and at RegionLayout.
 /// Nothing here waits for another process, allocates, or fails because of one. A static object of this class needs no constructor and no destructor at run time.
 /// Thread-safe from Claim on: Reserve, Refund, Used…, Sweep… from any thread and from signal handlers. Open…, Claim, AfterFork, Release: one thread, alone.
 ///
@@ -34,8 +36,8 @@ class Region {
   Fault OpenPrivate();
   bool is_open() const { return layout_ != nullptr; }
 
-  /// Takes a slot for this process, after returning what the same process held before an exec. kFull when 512 live processes have one.
-  /// REQUIRES: open for writing, no slot held.
+  /// Takes a slot for this process, after returning what dead ones held, and this one before an exec. kFull when 512 live processes have one; kUnavailable when
+  /// the program closed our descriptor. REQUIRES: open for writing, no slot held.
   Fault Claim();
   /// Returns all that this process holds and its slot. REQUIRES: no other thread inside.
   void Release();
@@ -60,7 +62,7 @@ class Region {
   std::uint64_t UsedFor(unsigned device, MemoryClass memory_class) const;
 
   /// Returns the memory of processes that are gone (killed, exited, replaced by exec), exactly once whoever else sweeps, whenever any sweeper is killed.
-  /// Returns how many slots it freed. A few microseconds per live process.
+  /// Returns how many slots it freed. About a microsecond per live process. Does nothing when the program closed our descriptor: other processes do it.
   unsigned Sweep();
   /// Sweep when no process has for 200 ms; else one load. For helper threads; four calls a second from any process keep the books true within a second.
   unsigned SweepIfDue(std::uint64_t monotonic_ns);
@@ -71,17 +73,21 @@ class Region {
   const RegionLayout& layout() const { return *layout_; }
 
  private:
-  Fault Map(int fd, bool writable);
-  bool SettleWhatExecLeft();
+  struct Swept {
+    unsigned freed = 0;
+    unsigned others_at_it = 0;
+  };
+  Fault Adopt(int fd, bool writable);
+  bool TakeFreeSlot();
+  Swept SweepAll();
+  bool IsOwnerGone(unsigned slot, std::uint64_t owner) const;
+  bool SettleGone(unsigned slot, std::uint64_t owner);
 
   RegionLayout* layout_ = nullptr;
   int fd_ = -1;
   unsigned slot_ = kNoSlot;
-  std::uint64_t self_ = 0;    // this process's key
-  std::uint64_t pid_ns_ = 0;  // and its PID namespace
+  std::uint64_t file_id_ = 0;
+  Identity self_;
 };
-
-/// Pid and start time packed in Slot::owner.
-inline constexpr std::uint64_t PidOf(std::uint64_t key) { return key >> 42; }
 
 }  // namespace partage::shm

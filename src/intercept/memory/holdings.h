@@ -81,7 +81,7 @@ class Holdings {
     Lock lock;
     Map<Holding> map;
   };
-  static constexpr unsigned kShardBits = 5;
+  static constexpr unsigned kShardBits = 4;
 
   /// By other bits of the product than the map's own, or every shard would fill one corner of its map.
   Shard& ShardOf(std::uint64_t key) { return shards_[((key ^ key >> 32) * 0xD6E8FEB86659FD93U) >> (64U - kShardBits)]; }

@@ -2,11 +2,11 @@
 // An open-addressing hash map for another program's process: no heap, no exceptions, no dynamic initialiser.
 #pragma once
 
-#include <sys/mman.h>
-
 #include <cstddef>
 #include <cstdint>
 #include <type_traits>
+
+#include "intercept/memory/pages.h"
 
 namespace partage::intercept::memory {
 
@@ -82,7 +82,7 @@ class Map {
 
   /// Empty again, pages given back.
   void Clear() {
-    if (entries_ != nullptr) munmap(entries_, capacity_ * sizeof(Entry));
+    if (entries_ != nullptr) GivePages(entries_, capacity_ * sizeof(Entry));
     entries_ = nullptr;
     capacity_ = size_ = 0;
     shift_ = 64;
@@ -108,8 +108,8 @@ class Map {
 
   bool Grow() {
     const std::size_t capacity = capacity_ == 0 ? kFirstCapacity : capacity_ * 2;
-    void* pages = mmap(nullptr, capacity * sizeof(Entry), PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
-    if (pages == MAP_FAILED) return false;
+    void* const pages = TakePages(capacity * sizeof(Entry));
+    if (pages == nullptr) return false;
     Entry* old = entries_;
     const std::size_t old_capacity = capacity_;
     entries_ = static_cast<Entry*>(pages);
@@ -118,7 +118,7 @@ class Map {
     for (std::size_t i = 0; i < old_capacity; ++i) {
       if (old[i].key != 0) entries_[Probe(old[i].key)] = old[i];
     }
-    if (old != nullptr) munmap(old, old_capacity * sizeof(Entry));
+    if (old != nullptr) GivePages(old, old_capacity * sizeof(Entry));
     return true;
   }
 

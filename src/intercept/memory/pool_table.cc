@@ -32,6 +32,7 @@ std::uint64_t PoolTable::Close(unsigned index) {
   Pool& pool = pools_[index];
   const Locked locked(pool.lock);
   pool.handle.store(0, std::memory_order_release);
+  pool.closed = true;
   return Shrink(pool);
 }
 
@@ -45,7 +46,7 @@ std::uint64_t PoolTable::Freed(unsigned index, std::uint64_t bytes) {
   Pool& pool = pools_[index];
   const Locked locked(pool.lock);
   pool.in_use -= bytes < pool.in_use ? bytes : pool.in_use;
-  if (pool.handle.load(std::memory_order_relaxed) == 0) return Shrink(pool);
+  if (pool.closed) return Shrink(pool);
   pool.stale.store(true, std::memory_order_relaxed);
   return 0;
 }
@@ -55,7 +56,7 @@ std::uint64_t PoolTable::Shrink(Pool& pool) {
   const std::uint64_t keep = pool.in_use < pool.account.charged() ? pool.in_use : pool.account.charged();
   const std::uint64_t due = pool.account.Settle(0, keep).refund;
   if (pool.in_use == 0 && pool.account.held() == 0) {
-    pool.taken = false;
+    pool.taken = pool.closed = false;
     pool.stale.store(false, std::memory_order_relaxed);
     pool.account = {};
   }
@@ -69,7 +70,7 @@ void PoolTable::ResetInChild() {
     pool.lock.ResetInChild();
     pool.handle.store(0, std::memory_order_relaxed);
     pool.stale.store(false, std::memory_order_relaxed);
-    pool.taken = false;
+    pool.taken = pool.closed = false;
     pool.account = {};
     pool.in_use = 0;
   }

@@ -12,13 +12,15 @@ namespace partage::intercept::memory {
 
 /// One pool. `lock` guards what is not atomic, and is held while the driver is asked what the pool has reserved.
 ///
-///   free → open (Open) → closed (Close: cuMemPoolDestroy, blocks still in use keep their memory) → free (last block freed)
+///   free → open (Open) → dying (Detach) → closed (Close: blocks still in use keep their memory) → free (last block freed)
+///                              └→ open again (Attach: the driver refused)
 struct Pool {
   Lock lock;
   std::atomic<bool> stale{false};        ///< freed into since it was last settled: the charge may be too high
   std::atomic<std::uint64_t> handle{0};  ///< 0: free, or closed
   unsigned device = 0;                   ///< index in the limits file
-  bool taken = false;                    ///< open or closed
+  bool taken = false;                    ///< not free
+  bool closed = false;                   ///< its handle is gone for good
   PoolAccount account;
   std::uint64_t in_use = 0;  ///< bytes of recorded blocks
 };
@@ -36,7 +38,11 @@ class PoolTable {
   /// The pool's index, entered if it was not known; 0: the table is full.
   unsigned Open(std::uint64_t handle, unsigned device);
 
-  /// After cuMemPoolDestroy: the handle means nothing any more. Returns what is due now; the rest comes with the last Freed.
+  /// Before cuMemPoolDestroy: no longer found by its handle, which the driver may give to a new pool.
+  void Detach(unsigned index) { pools_[index].handle.store(0, std::memory_order_release); }
+  /// The driver refused: found by `handle` again.
+  void Attach(unsigned index, std::uint64_t handle) { pools_[index].handle.store(handle, std::memory_order_release); }
+  /// After it. Returns what is due now; the rest comes with the last Freed.
   std::uint64_t Close(unsigned index);
 
   /// A block of `bytes` is in use.

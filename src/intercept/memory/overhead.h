@@ -1,0 +1,62 @@
+// SPDX-License-Identifier: Apache-2.0
+// Memory that the driver takes for itself: contexts, modules, heaps. No call says how much; it is what the device has less of afterwards.
+#pragma once
+
+#include <cstdint>
+
+#include "intercept/api/cuda.h"
+#include "intercept/api/nvml.h"
+
+namespace partage::intercept::memory {
+
+/// Measures what happens between construction and Growth(), by the free memory that the driver reports for the current context's device, less what
+/// processes of this container were charged for meanwhile. Other containers' allocations in the same instant cannot be told apart: whoever reconciles
+/// with NVML's figure per process corrects that; `most` bounds it.
+class Overhead {
+ public:
+  /// Measures on `device` (index in the limits file) of the current context.
+  explicit Overhead(int device) : device_(device), known_(Read(&before_)) {}
+
+  /// Bytes taken so far; 0 when they cannot be known. Never above `most`.
+  std::uint64_t Growth(std::uint64_t most) const;
+
+ private:
+  struct Gauge {
+    std::uint64_t free;     // physical
+    std::uint64_t charged;  // to this container
+  };
+  bool Read(Gauge* gauge) const;
+
+  int device_;
+  Gauge before_{};
+  bool known_;
+};
+
+inline constexpr std::uint64_t kMostForModule = std::uint64_t{256} << 20;
+inline constexpr std::uint64_t kMostForContext = std::uint64_t{2} << 30;
+
+/// What a context costs on the device, when that is known before one is made: from one this process made, or the least that another live process of the
+/// container was charged. 0: not known.
+std::uint64_t KnownContextCost(int device);
+
+/// A device as NVML sees it, which needs no context. NVML is loaded for it, and let go of again.
+class PhysicalDevice {
+ public:
+  /// `device` is the index in the limits file, `ordinal` CUDA's number of the same device.
+  PhysicalDevice(int device, CUdevice ordinal);
+  ~PhysicalDevice();
+  PhysicalDevice(const PhysicalDevice&) = delete;
+  PhysicalDevice& operator=(const PhysicalDevice&) = delete;
+
+  /// The memory in use on it, whoever uses it. False: NVML does not say.
+  bool Used(std::uint64_t* bytes) const;
+
+ private:
+  bool initialised_ = false;
+  nvmlDevice_t handle_ = nullptr;
+};
+
+/// Remembers what a context of this process cost.
+void LearnContextCost(int device, std::uint64_t bytes);
+
+}  // namespace partage::intercept::memory

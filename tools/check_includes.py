@@ -87,7 +87,7 @@ def main() -> int:
     if "--self-test" in sys.argv:
         self_test()
         return 0
-    listing = subprocess.run(["git", "ls-files", "-co", "--exclude-standard", "*.h", "*.cc"], capture_output=True, text=True, check=True)
+    listing = subprocess.run(["git", "ls-files", "-co", "--exclude-standard", "*.h", "*.cc", "*.inc"], capture_output=True, text=True, check=True)
     files = set(listing.stdout.split())
     found = []
     for path in sorted(files):

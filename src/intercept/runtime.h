@@ -17,12 +17,8 @@
 
 #include "intercept/api/cuda.h"
 #include "intercept/api/nvml.h"
-
-namespace partage::shm {
-enum class MemoryClass : std::uint32_t;
-class Limits;
-class Region;
-}  // namespace partage::shm
+#include "shm/limits.h"
+#include "shm/region.h"
 
 namespace partage::intercept {
 
@@ -69,12 +65,16 @@ void Charge(int index, shm::MemoryClass kind, std::uint64_t bytes);
 /// Gives back what Reserve or Charge took, under the same class.
 void Refund(int index, shm::MemoryClass kind, std::uint64_t bytes);
 
-/// The mapped files behind all this. Null before the process is active. `region()` is never null afterwards.
-const shm::Limits* limits();
-shm::Region* region();
+/// The limits now, lowered by HAMi's environment variables: what everything but memory is read from. False, and `content` untouched, when the file
+/// has become damaged: keep what you had. Copies some hundred bytes; look at limits().Generation() first.
+bool ReadLimits(shm::LimitsContent* content);
 
-/// Index of this process's slot in the region; -1 when the region is full (then charges go to the device's line only).
-int slot();
+/// The mapped files behind all this. REQUIRES: the process is active.
+const shm::Limits& limits();
+shm::Region& region();
+
+/// Takes a slot for this process unless it has one: a forked child has none until it needs one. False: all are taken.
+bool HasSlot();
 
 // --- Re-entrancy ---
 
@@ -97,14 +97,14 @@ class InHook {
 
 namespace memory {
 /// The process has just become active: first thing, before any hook acts.
-[[gnu::weak]] void OnActive();
+[[gnu::weak, gnu::visibility("hidden")]] void OnActive();
 /// In a forked child, before anything else of ours runs: forget what only the parent holds; every lock is free.
-[[gnu::weak]] void OnForkedChild();
+[[gnu::weak, gnu::visibility("hidden")]] void OnForkedChild();
 }  // namespace memory
 
 namespace limiter {
-[[gnu::weak]] void OnActive();
-[[gnu::weak]] void OnForkedChild();
+[[gnu::weak, gnu::visibility("hidden")]] void OnActive();
+[[gnu::weak, gnu::visibility("hidden")]] void OnForkedChild();
 }  // namespace limiter
 
 }  // namespace partage::intercept

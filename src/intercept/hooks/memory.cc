@@ -39,8 +39,10 @@ CUresult Pitched(CUresult (*real)(Pointer*, Size*, Size, Size, unsigned), Pointe
   const Place place = entered && pointer != nullptr && pitch != nullptr ? Here() : Place{};
   if (place.device < 0) return real(pointer, pitch, width, height, element);
   std::uint64_t most = 0;
-  if (__builtin_mul_overflow((std::uint64_t{width} + kPitch - 1) / kPitch * kPitch, std::uint64_t{height}, &most))
+  if (__builtin_add_overflow(std::uint64_t{width}, kPitch - 1, &most) ||
+      __builtin_mul_overflow(most / kPitch * kPitch, std::uint64_t{height}, &most)) {
     return CUDA_ERROR_OUT_OF_MEMORY;
+  }
   if (!Afford(place.device, MemoryClass::kLinear, most)) return CUDA_ERROR_OUT_OF_MEMORY;
   const CUresult result = real(pointer, pitch, width, height, element);
   const std::uint64_t bytes = result == CUDA_SUCCESS ? std::uint64_t{*pitch} * height : 0;

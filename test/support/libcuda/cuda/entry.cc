@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // cuGetProcAddress as the real drivers 470, 535 and 550 answer: base names only; the newest interface not newer than the version asked for,
 // whatever the driver's own version; the per-thread form where the flag asks for it and there is one. Also the names of errors.
+#include <algorithm>
 #include <cstring>
 #include <string_view>
 
@@ -42,12 +43,14 @@ Found Look(const char* name, unsigned version, cuuint64_t flags, void*& address)
   static const Interfaces& interfaces = *new Interfaces(ByBaseName());
   const auto found = interfaces.find(name);
   if (found == interfaces.end()) return Found::kNoSuchName;
+  // Where there are per-thread forms and they are asked for, the others do not count: too old a version finds nothing.
+  const auto& rows = found->second;
+  const bool per_thread = (flags & CU_GET_PROC_ADDRESS_PER_THREAD_DEFAULT_STREAM) != 0 &&
+                          std::any_of(rows.begin(), rows.end(), [](const Interface& row) { return row.per_thread; });
   const Interface* best = nullptr;
-  const bool want_per_thread = (flags & CU_GET_PROC_ADDRESS_PER_THREAD_DEFAULT_STREAM) != 0;
-  for (const Interface& row : found->second) {
-    if (static_cast<unsigned>(row.since) > version || (row.per_thread && !want_per_thread)) continue;
-    const bool better = best == nullptr || (row.per_thread != best->per_thread ? row.per_thread : row.since > best->since);
-    if (better) best = &row;
+  for (const Interface& row : rows) {
+    if (row.per_thread != per_thread || static_cast<unsigned>(row.since) > version) continue;
+    if (best == nullptr || row.since > best->since) best = &row;
   }
   if (best == nullptr) return Found::kTooNew;
   address = best->address;

@@ -136,7 +136,7 @@ const std::map<std::string, Setter>& Statements() {
 }
 
 std::string AddStatement(Profile& profile, const std::string& line) {
-  std::istringstream stream(line.substr(0, line.find('#')));
+  std::istringstream stream(line);
   std::string name;
   if (!(stream >> name)) return {};
   Words words;
@@ -182,14 +182,12 @@ bool ParseDuration(std::string_view text, int64_t& ns) {
 }
 
 std::string Profile::Add(std::string_view text) {
-  std::string line;
-  for (const char c : std::string(text) + "\n") {
-    if (c != '\n' && c != ';') {
-      line += c;
-      continue;
+  std::istringstream lines{std::string(text)};
+  for (std::string line; std::getline(lines, line);) {
+    std::istringstream statements(line.substr(0, line.find('#')));
+    for (std::string statement; std::getline(statements, statement, ';');) {
+      if (auto wrong = AddStatement(*this, statement); !wrong.empty()) return wrong;
     }
-    if (auto wrong = AddStatement(*this, line); !wrong.empty()) return wrong;
-    line.clear();
   }
   return {};
 }

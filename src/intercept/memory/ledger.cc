@@ -72,7 +72,7 @@ void GiveBack(const Holding& holding) {
   const int device = static_cast<int>(holding.device);
   if (holding.kind() == Kind::kPool && holding.owner != 0) {
     if (const std::uint64_t due = g_pools.Freed(holding.owner, holding.bytes); due > 0) Refund(device, MemoryClass::kPool, due);
-    NotePoolFree();
+    NoteStalePool();
     return;
   }
   Refund(device, ClassOf(holding.kind()), holding.bytes);

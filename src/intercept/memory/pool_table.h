@@ -16,7 +16,7 @@ namespace partage::intercept::memory {
 ///                              └→ open again (Attach: the driver refused)
 struct Pool {
   Lock lock;
-  std::atomic<bool> stale{false};        ///< freed into since it was last settled: the charge may be too high
+  std::atomic<bool> stale{false};        ///< has more than its blocks use: may shrink unseen
   std::atomic<std::uint64_t> handle{0};  ///< 0: free, or closed
   unsigned device = 0;                   ///< index in the limits file
   bool taken = false;                    ///< not free

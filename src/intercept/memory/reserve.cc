@@ -56,10 +56,10 @@ bool OverLimit(int device) { return MemoryUsed(device) > MemoryLimit(device); }
 std::uint64_t SettlePool(unsigned index, std::uint64_t hold) {
   Pool& pool = g_pools.At(index);
   const Locked locked(pool.lock);
-  pool.stale.store(false, std::memory_order_relaxed);
   const PoolAccount before = pool.account;
   const auto settled = pool.account.Settle(hold, Reserved(HandleOf(pool), before.charged() - before.held()));
   if (settled.refund > 0) Refund(static_cast<int>(pool.device), MemoryClass::kPool, settled.refund);
+  pool.stale.store(pool.account.charged() > pool.in_use, std::memory_order_relaxed);
   return settled.excess;
 }
 
@@ -74,10 +74,11 @@ void SettleStalePools() {
   g_any_stale_pool.store(false, std::memory_order_relaxed);
   ForEachPool(-1, [](unsigned index, const Pool& pool) {
     if (pool.stale.load(std::memory_order_relaxed)) FollowPool(index);
+    if (pool.stale.load(std::memory_order_relaxed)) NoteStalePool();
   });
 }
 
-void NotePoolFree() { g_any_stale_pool.store(true, std::memory_order_relaxed); }
+void NoteStalePool() { g_any_stale_pool.store(true, std::memory_order_relaxed); }
 
 void NoteGraphMemory(int device, CUdevice ordinal) {
   const Locked locked(g_graph[device].lock);

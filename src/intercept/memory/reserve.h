@@ -20,12 +20,12 @@ std::uint64_t SettlePool(unsigned pool, std::uint64_t hold);
 /// Settles a pool that may have shrunk; what it grew unseen is charged, limit or not.
 void FollowPool(unsigned pool);
 
-/// Settles every pool that was freed into since it was last settled. One load when there is none: called after each synchronisation, which is
-/// when pools shrink.
+/// Settles every pool that has more than its blocks use. One load when there is none: called after each synchronisation, which is when pools
+/// shrink (of which stream, only the driver knows).
 void SettleStalePools();
 
-/// A free went into a pool, which is marked stale.
-void NotePoolFree();
+/// Some pool is marked stale.
+void NoteStalePool();
 
 /// From now on graphs of this process may own memory on the device.
 void NoteGraphMemory(int device, CUdevice ordinal);

@@ -3,6 +3,7 @@
 
 #include <errno.h>
 #include <stdlib.h>
+#include <string.h>
 
 #include "intercept/devices.h"
 #include "intercept/environment.h"
@@ -23,6 +24,9 @@ namespace {
 // Where the node agent puts the files of a container. What lies there cannot be overruled by the environment.
 constexpr const char* kLimitsPath = "/run/partage/limits";
 constexpr const char* kUsagePath = "/run/partage/usage";
+
+// Without an agent the processes of a container still find each other.
+constexpr const char* kUsagePathWithoutAgent = "/tmp/partage.usage";
 
 loader::SpinLock g_lock;  // of Activate and of taking a slot
 shm::Limits g_limits;
@@ -72,7 +76,7 @@ bool LimitsAnything() {
 void OpenRegion(bool fixed) {
   const char* path = fixed ? kUsagePath : Variable("PARTAGE_USAGE");
   if (path == nullptr) path = Variable("CUDA_DEVICE_MEMORY_SHARED_CACHE");
-  if (path == nullptr) path = kUsagePath;
+  if (path == nullptr) path = kUsagePathWithoutAgent;
   const shm::Fault fault = g_region.OpenOrCreate(path);
   if (fault == shm::Fault::kNone) return;
   const Level level = fault == shm::Fault::kMissing ? Level::kInfo : Level::kWarning;
@@ -96,6 +100,8 @@ State Decide() {
   bool fixed = false;
   if (!OpenLimits(&fixed) || !LimitsAnything()) return State::kBypass;
   OpenRegion(fixed);
+  const char* const way = Variable("PARTAGE_REDIRECT");
+  if (way != nullptr && strcmp(way, "copy") == 0) loader::RedirectByCopyOnly();
   if (!g_region.is_open()) {
     Log(Level::kError, "no memory for accounting; this process is not limited");
     return State::kBypass;

@@ -34,6 +34,7 @@ struct Loaded {
 };
 
 Loaded g_loaded[kLibraries];
+bool g_copy_only = false;
 AddressMap<2048> g_hooks;
 SpinLock g_lock;  // held for table work only, never while calling the loader
 
@@ -52,16 +53,8 @@ void ReadRows(unsigned library, const ElfImage& image) {
   }
 }
 
-/// A name leads to its own hook, or to that of another name of the same function.
-void* HookOfName(const char* name, void* address, void* context) {
-  void* const hook = g_hooks.Find(address);
-  if (hook == nullptr) return nullptr;
-  const unsigned library = *static_cast<unsigned*>(context);
-  for (unsigned row = kBegin[library]; row < kEnd[library]; ++row) {
-    if (g_real[row] == address && HookOf(row) != nullptr && strcmp(NameOf(row), name) == 0) return HookOf(row);
-  }
-  return hook;
-}
+/// By address, not by name: of the drivers tried none has two names for one function, and if one had, either hook would do.
+void* HookOfFunction(const char*, void* address, void*) { return g_hooks.Find(address); }
 
 /// Every name of a copy leads where the same name of the first leads.
 void* SameInFirst(const char* name, void*, void* context) {
@@ -70,12 +63,14 @@ void* SameInFirst(const char* name, void*, void* context) {
   return symbol != nullptr ? first.AddressOf(*symbol) : nullptr;
 }
 
+Way RedirectByCopyTo(const ElfImage& image) { return RedirectByCopy(image, HookOfFunction, nullptr) ? Way::kCopiedTable : Way::kFailed; }
+
 void RedirectFirst(unsigned library) {
   Loaded& loaded = g_loaded[library];
-  loaded.way = Redirect(ImageOf(loaded.first), HookOfName, &library);
+  const ElfImage image = ImageOf(loaded.first);
+  loaded.way = g_copy_only ? RedirectByCopyTo(image) : Redirect(image, HookOfFunction, nullptr);
   loaded.redirected.store(true, std::memory_order_release);
-  if (loaded.way == Way::kCopiedTable)
-    Log(Level::kInfo, kSonames[library], ": its symbol table cannot be written; the loader uses a changed copy");
+  if (loaded.way == Way::kCopiedTable) Log(Level::kInfo, kSonames[library], ": redirected by a copy of its symbol table");
   if (loaded.way == Way::kFailed)
     Log(Level::kError, kSonames[library], ": look-ups cannot be redirected; only programs linked with it are limited");
 }
@@ -156,6 +151,8 @@ void Adopt(Library which, void* handle) {
     RedirectCopy(library, map);
   }
 }
+
+void RedirectByCopyOnly() { g_copy_only = true; }
 
 bool IsArmed(Library library) { return g_loaded[static_cast<unsigned>(library)].armed.load(std::memory_order_acquire); }
 

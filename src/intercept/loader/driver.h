@@ -22,6 +22,9 @@ bool Arm(Library library, bool redirect, bool only_if_loaded);
 /// process has one driver. Null is ignored.
 void Adopt(Library library, void* handle);
 
+/// From now on redirect the second way only: for systems on which the first works but is not welcome. Before anything is armed.
+void RedirectByCopyOnly();
+
 /// Whether Arm has succeeded.
 bool IsArmed(Library library);
 

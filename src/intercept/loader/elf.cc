@@ -56,20 +56,23 @@ std::size_t CountByGnuHash(const GnuHash& table) {
 }  // namespace
 
 ElfImage::ElfImage(ElfW(Addr) base, const ElfW(Dyn) * dynamic) : base_(base) {
-  // glibc has added the base to these addresses; it does not where the section is read-only, and musl never does.
-  const auto absolute = [base](const ElfW(Dyn) & entry) { return entry.d_un.d_ptr < base ? entry.d_un.d_ptr + base : entry.d_un.d_ptr; };
   for (; dynamic->d_tag != DT_NULL; ++dynamic) {
-    switch (dynamic->d_tag) {
-      case DT_SYMTAB:
-        symbols_ = reinterpret_cast<const ElfW(Sym)*>(absolute(*dynamic));
-        symbol_table_entry_ = dynamic;
-        break;
-      case DT_STRTAB: strings_ = reinterpret_cast<const char*>(absolute(*dynamic)); break;
-      case DT_HASH: hash_ = reinterpret_cast<const std::uint32_t*>(absolute(*dynamic)); break;
-      case DT_GNU_HASH: gnu_hash_ = reinterpret_cast<const std::uint32_t*>(absolute(*dynamic)); break;
-      default: break;
-    }
+    if (dynamic->d_tag == DT_SYMTAB) symbol_table_entry_ = dynamic;
+    if (dynamic->d_tag == DT_STRTAB) strings_ = reinterpret_cast<const char*>(dynamic->d_un.d_ptr);
+    if (dynamic->d_tag == DT_HASH) hash_ = reinterpret_cast<const std::uint32_t*>(dynamic->d_un.d_ptr);
+    if (dynamic->d_tag == DT_GNU_HASH) gnu_hash_ = reinterpret_cast<const std::uint32_t*>(dynamic->d_un.d_ptr);
   }
+  if (symbol_table_entry_ == nullptr) return;
+  // glibc has added the base to all these addresses; it does not where the section is read-only, and musl never does. The strings tell: the symbol
+  // table's address may be that of a copy of ours anywhere in memory.
+  offset_ = reinterpret_cast<ElfW(Addr)>(strings_) < base ? base : 0;
+  symbols_ = reinterpret_cast<const ElfW(Sym)*>(symbol_table_entry_->d_un.d_ptr + offset_);
+  const auto move = [this]<class T>(const T*& pointer) {
+    if (pointer != nullptr) pointer = reinterpret_cast<const T*>(reinterpret_cast<ElfW(Addr)>(pointer) + offset_);
+  };
+  move(strings_);
+  move(hash_);
+  move(gnu_hash_);
 }
 
 bool ElfImage::Matches(std::uint32_t index, const char* name) const {

@@ -33,8 +33,10 @@ class ElfImage {
   std::size_t symbol_count() const;
   const char* NameOf(const ElfW(Sym) & symbol) const { return strings_ + symbol.st_name; }
 
-  /// The entry of the dynamic section that says where the symbol table is. The loader reads it at every look-up.
+  /// The entry of the dynamic section that says where the symbol table is, and what it must say for a table at this address. The loader reads it at
+  /// every look-up.
   const ElfW(Dyn) * symbol_table_entry() const { return symbol_table_entry_; }
+  ElfW(Addr) EntryFor(const void* table) const { return reinterpret_cast<ElfW(Addr)>(table) - offset_; }
 
  private:
   bool Matches(std::uint32_t index, const char* name) const;
@@ -42,6 +44,7 @@ class ElfImage {
   const ElfW(Sym) * FindByHash(const char* name) const;
 
   ElfW(Addr) base_;
+  ElfW(Addr) offset_ = 0;  // what is to be added to the addresses in the dynamic section
   const ElfW(Sym) * symbols_ = nullptr;
   const char* strings_ = nullptr;
   const std::uint32_t* hash_ = nullptr;      // DT_HASH: buckets, chains, bucket[], chain[]

@@ -120,9 +120,7 @@ bool RedirectByCopy(const ElfImage& image, Target target, void* context) {
     munmap(memory, bytes);
     return false;
   }
-  const auto address = reinterpret_cast<ElfW(Addr)>(memory);
-  const bool relative = entry->d_un.d_ptr < image.base();
-  __atomic_store_n(&entry->d_un.d_ptr, relative ? address - image.base() : address, __ATOMIC_RELEASE);
+  __atomic_store_n(&entry->d_un.d_ptr, image.EntryFor(memory), __ATOMIC_RELEASE);
   return true;
 }
 

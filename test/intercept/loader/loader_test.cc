@@ -66,6 +66,18 @@ TEST_CASE("RTLD_DEEPBIND and a look-up in the global scope make no difference") 
   CHECK(container.Out({"global", "libcuda.so.1"}) == kHooked);
 }
 
+TEST_CASE("Redirection by a copy of the symbol table serves all of this too") {
+  Container container;
+  container.Set("PARTAGE_REDIRECT", "copy");
+  CHECK(container.Out({"open", "libcuda.so.1"}) == kHooked);
+  CHECK(container.Out({"deepbind", kDriver + "/libcuda.so.1"}) == kHooked);
+  CHECK(container.Out({"two-files", kFolder + "/driver2/libcuda.so.1"}) == kHooked + kHooked);
+  CHECK(container.Out({"reopen"}) == "before libpartage.so 1024\n" + kHooked);
+  CHECK(container.Out({"nvml"}) == "nvmlDeviceGetMemoryInfo libpartage.so 1024\n");
+  const Ran ran = container.Set("LIBCUDA_LOG_LEVEL", "3").Start({kProbe, "open", "libcuda.so.1"});
+  CHECK(ran.err == "[partage] libcuda.so.1: redirected by a copy of its symbol table\n");
+}
+
 TEST_CASE("A driver that is on no search path is hooked when it is opened by its path") {
   CHECK(Container().Unset("LD_LIBRARY_PATH").Out({"open", kDriver + "/libcuda.so.1"}) == kHooked);
 }

@@ -5,15 +5,20 @@
 
 #include "shm/layout.h"
 
-namespace partage::intercept {
+namespace partage::intercept::limiter {
 
 /// A share of one GPU's time in millionths: 1,000,000 is the whole GPU. kUnlimited: launches are counted and never wait.
 using RatePpm = int64_t;
 inline constexpr RatePpm kWholeGpu = 1'000'000;
 inline constexpr RatePpm kUnlimited = -1;
 
-/// How much a container may save up while it does not launch, in GPU nanoseconds. It covers what the host oversleeps; more would be a burst.
-inline constexpr int64_t kBucketCapacityNs = 10'000'000;
+/// How much a container may save up while it does not launch, in GPU nanoseconds: it covers what the host oversleeps and what neighbours delay. More
+/// would be a burst. Launches longer than the least may save up their own length, up to the most.
+inline constexpr int64_t kLeastCapacityNs = 10'000'000;
+inline constexpr int64_t kMostCapacityNs = 20'000'000;
+inline constexpr int64_t CapacityFor(int64_t cost_ns) {
+  return cost_ns < kLeastCapacityNs ? kLeastCapacityNs : cost_ns > kMostCapacityNs ? kMostCapacityNs : cost_ns;
+}
 
 /// The longest a waiting launch sleeps before it looks again, so that a changed rate is noticed.
 inline constexpr int64_t kWaitSliceNs = 5'000'000;
@@ -30,13 +35,19 @@ using shm::TokenBucket;
 /// A place in the queue of a bucket: its launch may go when `granted_ns` is here.
 using Ticket = int64_t;
 
-/// Takes the next place in the queue and pays `cost_ns`; a negative cost gives back.
+/// Takes the next place in the queue and pays `cost_ns`. REQUIRES: cost_ns >= 0 (a total that fell would leave tickets that are never reached).
 Ticket Charge(TokenBucket& bucket, int64_t cost_ns);
 
-/// Grants the time since the last refill at this rate; what would be saved beyond kBucketCapacityNs is lost.
-void Refill(TokenBucket& bucket, RatePpm rate, int64_t now_ns);
+/// Returns what a launch was charged too much.
+void GiveBack(TokenBucket& bucket, int64_t ns);
 
-/// Refills, then says how long the holder of the ticket must still wait, in ns, at most kWaitSliceNs at a time; 0: go.
-int64_t WaitFor(TokenBucket& bucket, Ticket ticket, RatePpm rate, int64_t now_ns);
+/// GPU time of the launches that were let go so far: what waits is charged and not in here.
+int64_t Admitted(const TokenBucket& bucket);
 
-}  // namespace partage::intercept
+/// Grants the time since the last refill at this rate; what would be saved beyond the capacity for a launch of `cost_ns` is lost.
+void Refill(TokenBucket& bucket, RatePpm rate, int64_t cost_ns, int64_t now_ns);
+
+/// Refills, then says how long the holder of the ticket for a launch of `cost_ns` must still wait, in ns, at most kWaitSliceNs at a time; 0: go.
+int64_t WaitFor(TokenBucket& bucket, Ticket ticket, RatePpm rate, int64_t cost_ns, int64_t now_ns);
+
+}  // namespace partage::intercept::limiter

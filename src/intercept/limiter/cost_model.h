@@ -5,26 +5,33 @@
 #include <bit>
 #include <cstdint>
 
-namespace partage::intercept {
+namespace partage::intercept::limiter {
 
 /// Names what is launched: a kernel with a class of grid sizes, or an executable graph. Never 0.
 using CostKey = uint64_t;
 
 /// Kernels with grids within about a fifth of each other share a cost.
-inline CostKey KernelKey(const void* function, uint32_t grid_x, uint32_t grid_y, uint32_t grid_z) {
+inline CostKey KernelKey(const void* function, int device, uint32_t grid_x, uint32_t grid_y, uint32_t grid_z) {
   const uint64_t blocks = uint64_t{grid_x} * grid_y * grid_z | 1;
   const auto log2 = static_cast<uint64_t>(63 - std::countl_zero(blocks));
   const uint64_t quarter = (blocks << (63 - log2)) >> 61 & 3;
-  return (reinterpret_cast<uint64_t>(function) ^ (log2 * 4 + quarter) << 56) * 0x9E37'79B9'7F4A'7C15u | 1;
+  const uint64_t variant = log2 * 64 + quarter * 16 + static_cast<uint64_t>(device);
+  return (reinterpret_cast<uint64_t>(function) ^ variant << 50) * 0x9E37'79B9'7F4A'7C15u | 1;
 }
-inline CostKey GraphKey(const void* exec) { return reinterpret_cast<uint64_t>(exec) * 0xD6E8'FEB8'6659'FD93u | 1; }
+inline CostKey GraphKey(const void* exec, int device) {
+  return (reinterpret_cast<uint64_t>(exec) ^ static_cast<uint64_t>(device) << 50) * 0xD6E8'FEB8'6659'FD93u | 1;
+}
 
-/// What is known of one key. Fields are owned by CostTable; launches read `fast_ns`.
+/// What is known of one key. Owned by CostTable; launches read the first two.
 struct alignas(64) CostCell {
   std::atomic<uint64_t> key;
-  std::atomic<int64_t> fast_ns;         ///< what the fast path charges; kAskFirst while the slow path must be asked
-  std::atomic<int64_t> cost_ns;         ///< learned mean, or the guess while nothing was measured
-  std::atomic<uint32_t> samples;        ///< measured so far
+  std::atomic<int64_t> fast_ns;  ///< what the fast path charges; kAskFirst while the slow path must be asked
+
+  std::atomic<int64_t> cost_ns;         ///< what a launch is charged; nothing while there is no sample
+  std::atomic<int64_t> mean_ns;         ///< running mean of spans
+  std::atomic<int64_t> floor_ns;        ///< what spans come back to from above
+  std::atomic<uint32_t> near_floor;     ///< how many recent spans were there, of kAll
+  std::atomic<uint32_t> samples;        ///< measured so far, up to CostTable::kFirstFew
   std::atomic<uint32_t> guessed;        ///< launches charged by guess, to be settled by the first measurement
   std::atomic<int64_t> guessed_ns;      ///< what those were charged
   std::atomic<int64_t> first_stamp_ns;  ///< when the measurement that others wait for was launched; 0: none under way
@@ -34,14 +41,14 @@ inline constexpr int64_t kAskFirst = INT64_MAX;
 
 /// How far a measured span can be believed.
 enum class Neighbours {
-  kNone,     ///< nobody else used the GPU: the span is the cost
-  kUnknown,  ///< nobody says
-  kBusy,     ///< other containers ran in between: the span is an upper bound
+  kNone,  ///< nobody else used the GPU: the span is the cost, its mean is charged
+  kUnknown,  ///< nobody says: the floor when spans come back to it often, as those of a constant kernel among neighbours do; the mean otherwise
+  kBusy,  ///< other containers ran in between: the span is an upper bound, its floor is charged
 };
 
 /// Learns what launches cost in GPU time, per process: open addressing, fixed size, no allocation; all zero when new (static storage).
 ///
-/// Spans measured while neighbours were busy include their time slices, so that they may lower a cost at once and raise it only slowly.
+/// Spans measured while neighbours were busy include their time slices; hence two estimates, the mean and a floor that sinks at once and rises slowly.
 /// Thread-safe; when more keys live than it holds, the one not seen for longest is forgotten and learned again.
 class CostTable {
  public:
@@ -76,4 +83,4 @@ class CostTable {
 };
 static_assert(CostTable::kCells == 1u << (64 - 53));
 
-}  // namespace partage::intercept
+}  // namespace partage::intercept::limiter

@@ -1,12 +1,13 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "intercept/limiter/limiter.h"
 
-namespace partage::intercept {
+namespace partage::intercept::limiter {
 namespace {
 
 constexpr auto kRelaxed = std::memory_order_relaxed;
 constexpr int64_t kMeasureFirst = -1;               // Price: wait for the key's first measurement
 constexpr int64_t kLostMeasureNs = 10'000'000'000;  // a first measurement this old will not come: make another
+constexpr int64_t kMeasureAlwaysNs = 1'000'000;     // events cost such a launch nothing
 constexpr int64_t kLargestBatchNs = 2'000'000;
 constexpr int64_t kLongestBatchWaitNs = 4'000'000;  // so that a small share launches often instead of in bursts
 constexpr uint32_t kLargestBatch = 256;
@@ -35,13 +36,13 @@ int64_t BatchNs(ThreadCredit& thread, RatePpm rate, int64_t cost_ns) {
 
 Admission Limiter::Begin(ThreadCredit& thread, CostKey key, CostCell& cell, int device, int64_t now_ns) {
   CostTable::Touch(cell, now_ns);
-  bool measure = cell.samples.load(kRelaxed) < CostTable::kFirstFew;
+  bool measure = cell.samples.load(kRelaxed) < CostTable::kFirstFew || cell.cost_ns.load(kRelaxed) >= kMeasureAlwaysNs;
   if (thread.until_sample == 0) {
     measure = measure || thread.random != 0;  // a new thread has only not drawn yet
     thread.until_sample = NextSample(thread);
   }
   --thread.until_sample;
-  return {key, &cell, device, measure, false, 0};
+  return {key, &cell, device, measure, false, now_ns, 0, 0};
 }
 
 int64_t Limiter::Price(Admission& launch, RatePpm rate, const EventDriver& events, int64_t now_ns) {
@@ -50,21 +51,24 @@ int64_t Limiter::Price(Admission& launch, RatePpm rate, const EventDriver& event
   int64_t first = cell.first_stamp_ns.load(kRelaxed);
   const bool claim = first == 0 || now_ns - first > kLostMeasureNs;
   if (claim && cell.first_stamp_ns.compare_exchange_strong(first, now_ns, kRelaxed)) return costs_.Guess(cell, 0);
-  if (rate != kUnlimited && now_ns - first < kMeasureWaitNs) return kMeasureFirst;
+  const int64_t running = sampler_.RunningFor(events, launch.key, now_ns);
+  if (rate != kUnlimited && running < kMeasureWaitNs && now_ns - launch.begun_ns < kMeasureWaitNs) return kMeasureFirst;
   launch.measure = false;
-  return costs_.Guess(cell, sampler_.RunningFor(events, launch.key, now_ns));
+  return costs_.Guess(cell, running);
 }
 
-void Limiter::Enqueue(Admission& launch, ThreadCredit& thread, RatePpm rate, int64_t cost_ns) {
+void Limiter::Enqueue(Admission& launch, ThreadCredit& thread, RatePpm rate, int64_t cost_ns, int64_t now_ns) {
   TokenBucket& bucket = *line(launch.device);
   int64_t& credit = thread.credit_ns[launch.device];
   const int64_t missing = cost_ns - credit;
   launch.queued = true;
+  launch.cost_ns = cost_ns;
   if (missing <= 0) {
     launch.ticket = INT64_MIN;  // paid before
     credit = -missing;
     return;
   }
+  Refill(bucket, rate, cost_ns, now_ns);  // first, or a long idle time would pay for this launch beyond the bucket's capacity
   const int64_t taken = Max(missing, BatchNs(thread, rate, cost_ns));
   launch.ticket = Charge(bucket, taken);
   credit = taken - missing;
@@ -76,10 +80,10 @@ int64_t Limiter::Poll(Admission& launch, ThreadCredit& thread, const ComputeShar
   if (!launch.queued) {
     const int64_t cost = Price(launch, rate, events, now_ns);
     if (cost == kMeasureFirst) return kMeasurePollNs;
-    Enqueue(launch, thread, rate, cost);
+    Enqueue(launch, thread, rate, cost, now_ns);
   }
   if (launch.ticket == INT64_MIN) return 0;
-  const int64_t wait = WaitFor(*line(launch.device), launch.ticket, rate, now_ns);
+  const int64_t wait = WaitFor(*line(launch.device), launch.ticket, rate, launch.cost_ns, now_ns);
   // Whoever waits for this measurement counts from its submission.
   if (wait == 0 && launch.measure && launch.cell->samples.load(kRelaxed) == 0) launch.cell->first_stamp_ns.store(now_ns, kRelaxed);
   return wait;
@@ -102,8 +106,9 @@ void Limiter::Collect(const ComputeShare& share, const EventDriver& events) {
       continue;
     }
     const int64_t owed = costs_.Observe(*done.cell, done.key, done.gpu_ns, NeighboursOf(share));
-    if (owed != 0) Charge(*line(done.device), owed);
+    if (owed > 0) Charge(*line(done.device), owed);
+    if (owed < 0) GiveBack(*line(done.device), -owed);
   }
 }
 
-}  // namespace partage::intercept
+}  // namespace partage::intercept::limiter

@@ -9,7 +9,7 @@
 #include "intercept/limiter/rate.h"
 #include "intercept/limiter/sampler.h"
 
-namespace partage::intercept {
+namespace partage::intercept::limiter {
 
 inline constexpr int kLimiterDevices = 16;
 
@@ -28,7 +28,9 @@ struct Admission {
   int device;
   bool measure;  ///< out: time this launch with Limiter::StartMeasure and FinishMeasure
   bool queued;   ///< has its place in the bucket's queue
+  int64_t begun_ns;
   Ticket ticket;
+  int64_t cost_ns;
 };
 
 /// Holds the launches of a process to their container's share of GPU time. The same code runs in the library and in the simulator: time, events
@@ -39,7 +41,7 @@ struct Admission {
 ///     … submit, between StartMeasure and FinishMeasure if launch.measure …
 ///
 /// A launch waits for the debt that those before it left, never for its own cost. While a key has never been measured, its second and later
-/// launches wait for the first to finish, at most kMeasureWaitNs: an unknown kernel cannot fill the queue of the GPU.
+/// launches wait for the first to finish, at most kMeasureWaitNs each (kernels may wait for one another): an unknown kernel cannot fill the GPU's queue.
 /// Thread-safe; all zero when new (static storage).
 class Limiter {
  public:
@@ -85,11 +87,11 @@ class Limiter {
   };
 
   int64_t Price(Admission& launch, RatePpm rate, const EventDriver& events, int64_t now_ns);
-  void Enqueue(Admission& launch, ThreadCredit& thread, RatePpm rate, int64_t cost_ns);
+  void Enqueue(Admission& launch, ThreadCredit& thread, RatePpm rate, int64_t cost_ns, int64_t now_ns);
 
   CostTable costs_;
   Sampler sampler_;
   Device devices_[kLimiterDevices];
 };
 
-}  // namespace partage::intercept
+}  // namespace partage::intercept::limiter

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "intercept/limiter/rate.h"
 
-namespace partage::intercept {
+namespace partage::intercept::limiter {
 namespace {
 
 RatePpm OwnLimit(const ComputeShare& share) {
@@ -20,4 +20,4 @@ RatePpm EffectiveRate(const ComputeShare& share) {
   return rate * share.trim_ppm / kWholeGpu;
 }
 
-}  // namespace partage::intercept
+}  // namespace partage::intercept::limiter

@@ -6,7 +6,7 @@
 #include "intercept/limiter/bucket.h"
 #include "intercept/limiter/cost_model.h"
 
-namespace partage::intercept {
+namespace partage::intercept::limiter {
 
 /// When a container's compute limit holds (HAMi's GPU_CORE_UTILIZATION_POLICY).
 enum class CorePolicy : uint32_t {
@@ -35,4 +35,4 @@ inline Neighbours NeighboursOf(const ComputeShare& share) {
   return share.neighbours_busy ? Neighbours::kBusy : Neighbours::kNone;
 }
 
-}  // namespace partage::intercept
+}  // namespace partage::intercept::limiter

@@ -1,9 +1,12 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "intercept/limiter/sampler.h"
 
-namespace partage::intercept {
+namespace partage::intercept::limiter {
 
+namespace {
 constexpr auto kRelaxed = std::memory_order_relaxed;
+constexpr uint32_t kCalibrateEvery = 16;
+}  // namespace
 
 int Sampler::Acquire(void* context) {
   for (int pass = 0; pass < 2; ++pass) {
@@ -45,7 +48,9 @@ int Sampler::Start(const EventDriver& driver, void* stream, CostKey key, CostCel
   slot.cell = cell;
   slot.device = device;
   slot.seen_ns = 0;
-  if (Prepare(driver, slot, context) && driver.record(slot.events[0], stream) && driver.record(slot.events[1], stream)) return index;
+  slot.calibrates = started_.fetch_add(1, kRelaxed) % kCalibrateEvery == 0;
+  const bool ready = Prepare(driver, slot, context) && (!slot.calibrates || driver.record(slot.events[0], stream));
+  if (ready && driver.record(slot.events[1], stream)) return index;
   Release(slot);
   return -1;
 }
@@ -61,15 +66,21 @@ bool Sampler::Finish(const EventDriver& driver, int index, void* stream, bool la
   return true;
 }
 
+int64_t Sampler::Span(const EventDriver& driver, const Slot& slot) {
+  if (slot.calibrates) {
+    const int64_t event = driver.elapsed_ns(slot.events[0], slot.events[1]);
+    // The smallest: a neighbour's time slice may have fallen in between.
+    if (event >= 0 && (event_ns_ == 0 || event < event_ns_)) event_ns_ = event;
+  }
+  const int64_t span = driver.elapsed_ns(slot.events[1], slot.events[2]);
+  if (span < 0) return span;
+  return span > event_ns_ ? span - event_ns_ : 0;
+}
+
 bool Sampler::Finished(const EventDriver& driver, Slot& slot, Measured* out) {
   const int reached = driver.query(slot.events[2]);
   if (reached == 0) return false;
-  *out = {slot.cell, slot.key, -1, slot.device};
-  if (reached > 0) {
-    const int64_t with_event = driver.elapsed_ns(slot.events[0], slot.events[2]);
-    const int64_t event = driver.elapsed_ns(slot.events[0], slot.events[1]);
-    if (with_event >= 0 && event >= 0) out->gpu_ns = with_event > 2 * event ? with_event - 2 * event : 0;
-  }
+  *out = {slot.cell, slot.key, reached > 0 ? Span(driver, slot) : -1, slot.device};
   flying_.fetch_sub(1, kRelaxed);
   Release(slot);
   return true;
@@ -126,4 +137,4 @@ void Sampler::Reset() {
   Unlock();
 }
 
-}  // namespace partage::intercept
+}  // namespace partage::intercept::limiter

@@ -6,7 +6,7 @@
 
 #include "intercept/limiter/cost_model.h"
 
-namespace partage::intercept {
+namespace partage::intercept::limiter {
 
 /// The driver's events, or a simulator's. Every function may be called from any thread with its launch's context current, except `query`,
 /// `elapsed_ns` and `destroy`, which must work with any context current and while some stream is capturing.
@@ -27,7 +27,7 @@ struct Measured {
   int device;
 };
 
-/// Times single launches with three events: two before, so that what an event itself costs is taken off, and one after.
+/// Times single launches with an event before and one after; now and then with another one before, to learn what an event itself takes.
 ///
 /// Nothing waits and no thread runs: launches record, later launches collect. A fixed number is under way at a time; more are not measured.
 /// Thread-safe; all zero when new (static storage).
@@ -60,8 +60,9 @@ class Sampler {
   struct Slot {
     std::atomic<uint32_t> state;
     int device;
+    bool calibrates;  // the first event was recorded too
     void* context;
-    void* events[3];
+    void* events[3];  // calibration, before, after
     CostKey key;
     CostCell* cell;
     int64_t seen_ns;  // when the launch was first seen running; 0: not yet. Guarded by collecting_
@@ -71,12 +72,15 @@ class Sampler {
   bool Prepare(const EventDriver& driver, Slot& slot, void* context);
   void Release(Slot& slot);
   bool Finished(const EventDriver& driver, Slot& slot, Measured* out);
+  int64_t Span(const EventDriver& driver, const Slot& slot);
   bool TryLock() { return !collecting_.exchange(true, std::memory_order_acquire); }
   void Unlock() { collecting_.store(false, std::memory_order_release); }
 
   Slot slots_[kSlots];
   std::atomic<int> flying_;
+  std::atomic<uint32_t> started_;
+  int64_t event_ns_;  // smallest distance of two events with nothing in between. Guarded by collecting_
   std::atomic<bool> collecting_;
 };
 
-}  // namespace partage::intercept
+}  // namespace partage::intercept::limiter

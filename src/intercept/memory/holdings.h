@@ -83,8 +83,8 @@ class Holdings {
   };
   static constexpr unsigned kShardBits = 4;
 
-  /// By other bits of the product than the map's own, or every shard would fill one corner of its map.
-  Shard& ShardOf(std::uint64_t key) { return shards_[((key ^ key >> 32) * 0xD6E8FEB86659FD93U) >> (64U - kShardBits)]; }
+  /// By address bits above those that the map keeps together, and by other bits of the product than the map's own.
+  Shard& ShardOf(std::uint64_t key) { return shards_[((key >> 14) * 0xD6E8FEB86659FD93U) >> (64U - kShardBits)]; }
 
   Shard shards_[1U << kShardBits];
 };

@@ -6,6 +6,7 @@
 #
 #   build/nvidia/{470,535,550}/usr/…       as in the packages libcuda1, libnvidia-ml1 and nvidia-smi
 #   build/nvidia/headers/{11.8,12.9,13.5}/cuda.h, build/nvidia/headers/nvml/nvml.h
+#   build/nvidia/runtime/{11.8,12.9,13.5}/libcudart.so.*
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 folder=$PWD/build/nvidia
@@ -54,7 +55,8 @@ fetch_wheel() {  # fetch_wheel WHEEL HEADER FOLDER
   work=$(mktemp -d "$folder/new.XXXXXX")
   python3 -m pip download --quiet --disable-pip-version-check --no-deps --only-binary :all: --dest "$work" "$1" >/dev/null 2>&1 || skip "PyPI does not give $1"
   python3 -m zipfile --extract "$work"/*.whl "$work/files"
-  mkdir -p "$folder/headers"
+  mkdir -p "$folder/headers" "$folder/runtime/$3"
+  find "$work/files" -name 'libcudart.so*' -exec mv {} "$folder/runtime/$3/" ';'
   rm -rf "$folder/headers/$3"
   mv "$(dirname "$(find "$work/files" -name "$2")")" "$folder/headers/$3"
   rm -rf "$work"

@@ -79,17 +79,17 @@ struct nvmlProcessInfo_t {  // of the _v2 and _v3 entry points
 };
 static_assert(sizeof(nvmlProcessInfo_t) == 24);
 
-struct nvmlProcessDetail_t {
+struct nvmlProcessDetail_v1_t {
   unsigned pid;
   unsigned long long usedGpuMemory;
   unsigned gpuInstanceId, computeInstanceId;
   unsigned long long usedGpuCcProtectedMemory;
 };
-static_assert(sizeof(nvmlProcessDetail_t) == 32);
+static_assert(sizeof(nvmlProcessDetail_v1_t) == 32);
 
 struct nvmlProcessDetailList_t {
   unsigned version, mode, numProcArrayEntries;
-  nvmlProcessDetail_t* procArray;
+  nvmlProcessDetail_v1_t* procArray;
 };
 static_assert(sizeof(nvmlProcessDetailList_t) == 24);
 
@@ -100,16 +100,16 @@ struct nvmlProcessUtilizationSample_t {
 };
 static_assert(sizeof(nvmlProcessUtilizationSample_t) == 32);
 
-struct nvmlProcessUtilizationInfo_t {
+struct nvmlProcessUtilizationInfo_v1_t {
   unsigned long long timeStamp;
   unsigned pid, smUtil, memUtil, encUtil, decUtil, jpgUtil, ofaUtil;
 };
-static_assert(sizeof(nvmlProcessUtilizationInfo_t) == 40);
+static_assert(sizeof(nvmlProcessUtilizationInfo_v1_t) == 40);
 
 struct nvmlProcessesUtilizationInfo_t {
   unsigned version, processSamplesCount;
   unsigned long long lastSeenTimeStamp;
-  nvmlProcessUtilizationInfo_t* procUtilArray;
+  nvmlProcessUtilizationInfo_v1_t* procUtilArray;
 };
 static_assert(sizeof(nvmlProcessesUtilizationInfo_t) == 24);
 

@@ -161,7 +161,7 @@ PARTAGE_HOOK(nvmlReturn_t, nvmlDeviceGetRunningProcessDetailList, (nvmlDevice_t 
   const int index = LimitedIndex(device);
   if (index < 0 || list == nullptr || list->version != NvmlStructVersion(sizeof(*list), 1)) return Real(device, list);
   if (list->mode != kComputeMode) return Empty(&list->numProcArrayEntries);
-  return List(index, &list->numProcArrayEntries, list->procArray, [](nvmlProcessDetail_t& entry, const Process& process) {
+  return List(index, &list->numProcArrayEntries, list->procArray, [](nvmlProcessDetail_v1_t& entry, const Process& process) {
     entry = {process.pid, process.bytes, kNoInstance, kNoInstance, 0};
   });
 }

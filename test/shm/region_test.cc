@@ -264,6 +264,10 @@ TEST_CASE("The descriptor is out of the way of small numbers and closed on exec"
 TEST_CASE("A process whose descriptors were closed still counts, and touches no file that took the number") {
   WithFile file;
   Shared<std::atomic<int>> phase;
+  const auto reach = [&](int next) {
+    *phase = next;
+    return WaitFor([&] { return *phase == next + 1; });
+  };
   Child child([&] {
     Region region;
     if (region.Open(file.path.c_str()) != Fault::kNone || region.Claim() != Fault::kNone) return 1;
@@ -271,16 +275,19 @@ TEST_CASE("A process whose descriptors were closed still counts, and touches no 
     ::syscall(SYS_close_range, 3u, ~0u, 0u);
     const int other = ::open("/tmp", O_TMPFILE | O_RDWR, 0600);
     for (int fd = 3; fd < 400; ++fd) ::dup2(other, fd);
-    if (region.Sweep() != 0 || region.Reserve(0, MemoryClass::kLinear, 41, 100)) return 3;
-    if (!region.Reserve(0, MemoryClass::kLinear, 40, 100)) return 4;
-    *phase = 1;
-    return WaitFor([&] { return *phase == 2; }) ? 0 : 5;
+    if (!reach(1)) return 3;
+    if (region.Sweep() != 0 || region.Reserve(0, MemoryClass::kLinear, 1, 100)) return 4;
+    return reach(3) ? 0 : 5;
   });
   REQUIRE(WaitFor([&] { return *phase == 1; }));
-  REQUIRE(file.region.Claim() == Fault::kNone);
-  CHECK(file.region.Sweep() == 0);
-  CHECK(file.region.Used(0) == 100);
+  Child dead([&] { return file.region.Claim() == Fault::kNone && file.region.Reserve(0, MemoryClass::kLinear, 40, 100) ? 0 : 1; });
+  CHECK(dead.Wait() == 0);
   *phase = 2;
+  REQUIRE(WaitFor([&] { return *phase == 3; }));
+  CHECK(file.region.Used(0) == 100);
+  CHECK(file.region.Sweep() == 1);  // the dead one, not the one without descriptors
+  CHECK(file.region.Used(0) == 60);
+  *phase = 4;
   CHECK(child.Wait() == 0);
   CHECK(file.region.Sweep() == 1);
   CHECK(file.region.Used(0) == 0);

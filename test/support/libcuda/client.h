@@ -45,6 +45,7 @@ struct CudaClient {
   decltype(&::fakeCudaCalls) calls = Symbol<decltype(calls)>("fakeCudaCalls");
   decltype(&::fakeCudaArguments) arguments = Symbol<decltype(arguments)>("fakeCudaArguments");
   decltype(&::fakeCudaFail) fail = Symbol<decltype(fail)>("fakeCudaFail");
+  decltype(&::fakeCudaAddress) address = Symbol<decltype(address)>("fakeCudaAddress");
   decltype(&::fakeCudaReset) reset = Symbol<decltype(reset)>("fakeCudaReset");
 };
 

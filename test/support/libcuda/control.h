@@ -20,6 +20,9 @@ int fakeCudaArguments(const char* name, uint64_t* values, int count);
 int fakeCudaFail(const char* name, int code, uint64_t skip, uint64_t times);
 int fakeNvmlFail(const char* name, int code, uint64_t skip, uint64_t times);
 
+/// The function's own address, whatever has been done to the library's symbols; null when there is none of this name.
+void* fakeCudaAddress(const char* name);
+
 /// Forgets counts and arguments, and ends all ordered failures.
 void fakeCudaReset();
 void fakeNvmlReset();

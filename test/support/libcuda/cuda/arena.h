@@ -16,7 +16,7 @@ class Arena {
   /// Makes it free again; its contents are forgotten. REQUIRES: the size and alignment of Take.
   void Give(uint64_t address, uint64_t bytes, uint64_t alignment = 512);
   /// A new address every time, for fast mode. Thread-safe.
-  uint64_t Bump(uint64_t bytes);
+  static uint64_t Bump(uint64_t bytes);
 
   bool Contains(uint64_t address) const { return address >= begin_ && address < end_; }
   /// Whether these bytes can be read and written.

@@ -10,6 +10,8 @@
 namespace partage::fake_gpu {
 namespace {
 
+constexpr uint64_t kFastMemory = uint64_t{80} << 30;  // of any device in fast mode
+
 const DeviceSpec& Spec(CUdevice device) { return Profile::Get().devices[static_cast<size_t>(GpuOf(device))]; }
 
 /// Runs `body(spec)` when CUDA works and the device is one.
@@ -139,11 +141,14 @@ FAKE_CUDA(cuDeviceTotalMem_v2)(size_t* bytes, CUdevice device) {
 }
 
 FAKE_CUDA(cuMemGetInfo_v2)(size_t* free, size_t* total) {
+  if (FastMode()) {
+    *free = *total = kFastMemory;
+    return CUDA_SUCCESS;
+  }
   Context* context = nullptr;
   if (const CUresult error = CurrentContext(context); error != CUDA_SUCCESS) return error;
-  Gpus& gpus = Gpus::Get();
-  const uint64_t capacity = gpus.Capacity(context->gpu);
-  if (free != nullptr) *free = FastMode() ? capacity : capacity - gpus.UsedBytes(context->gpu);
+  const uint64_t capacity = Gpus::Get().Capacity(context->gpu);
+  if (free != nullptr) *free = capacity - Gpus::Get().UsedBytes(context->gpu);
   if (total != nullptr) *total = capacity;
   return CUDA_SUCCESS;
 }

@@ -90,11 +90,6 @@ Driver& Driver::Get() {
   return driver;
 }
 
-bool FastMode() {
-  static const bool fast = Profile::Get().fast;
-  return fast;
-}
-
 CUresult Initialised() {
   const Driver& driver = Driver::Get();
   return driver.initialised && !driver.lost ? CUDA_SUCCESS : CUDA_ERROR_NOT_INITIALIZED;

@@ -12,6 +12,7 @@
 
 #include "src/intercept/api/cuda.h"
 #include "test/support/libcuda/cuda/arena.h"
+#include "test/support/libcuda/cuda/exports.h"
 #include "test/support/libcuda/gpu/gpus.h"
 #include "test/support/libcuda/gpu/profile.h"
 #include "test/support/libcuda/version.h"
@@ -201,8 +202,6 @@ struct Driver {
   Handles<CUgraphExec, GraphExec> graph_execs;
   uint64_t next_id = 1;
 };
-
-bool FastMode();
 
 /// Whether CUDA works in this process: CUDA_SUCCESS, or CUDA_ERROR_NOT_INITIALIZED.
 CUresult Initialised();

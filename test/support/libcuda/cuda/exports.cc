@@ -10,6 +10,9 @@
 #include "test/support/libcuda/control.h"
 
 namespace partage::fake_gpu {
+
+bool fast_mode = false;
+
 namespace {
 
 using namespace intercept;
@@ -32,15 +35,10 @@ Calls& AllCalls() {
   return calls;
 }
 
-/// In fast mode calls are neither counted nor made to fail: this is all that is left of it.
-enum class Counting : uint8_t { kUnknown, kOn, kOff };
-Counting counting = Counting::kUnknown;
-
+/// In fast mode calls are neither counted nor made to fail. Settled by the first call.
 bool Counted() {
-  if (counting == Counting::kUnknown) [[unlikely]] {
-    counting = Profile::Get().fast ? Counting::kOff : Counting::kOn;
-  }
-  return counting == Counting::kOn;
+  static const bool counted = !(fast_mode = Profile::Get().fast);
+  return counted;
 }
 
 }  // namespace
@@ -49,6 +47,8 @@ bool Counted() {
   extern "C" __attribute__((weak, visibility("hidden"))) result fake_##name parameters;                                               \
   extern "C" __attribute__((visibility("default"))) result name parameters;                                                           \
   extern "C" __attribute__((visibility("default"))) result name parameters {                                                          \
+    if (fast_mode && fake_##name != nullptr) [[likely]]                                                                               \
+      return fake_##name arguments;                                                                                                   \
     if (Counted()) {                                                                                                                  \
       if (const int failure_ordered = EnterCall{AllCalls().at(kIndex_##name)} arguments) return static_cast<result>(failure_ordered); \
     }                                                                                                                                 \
@@ -92,6 +92,13 @@ FAKE_CONTROL int fakeCudaFail(const char* name, int code, uint64_t skip, uint64_
   if (record == nullptr) return -1;
   record->OrderFailure(code, skip, times);
   return 0;
+}
+
+FAKE_CONTROL void* fakeCudaAddress(const char* name) {
+  for (const auto& row : partage::fake_gpu::Exports()) {
+    if (std::strcmp(row.name, name) == 0) return row.address;
+  }
+  return nullptr;
 }
 
 FAKE_CONTROL void fakeCudaReset() { AllCalls().Reset(); }

@@ -15,4 +15,8 @@ struct Export {
 /// All of them, of every version: a driver profile shows only those up to its own.
 const std::vector<Export>& Exports();
 
+/// Whether calls only pretend (the profile's `fast`). Known once any export has been called.
+extern bool fast_mode;
+inline bool FastMode() { return fast_mode; }
+
 }  // namespace partage::fake_gpu

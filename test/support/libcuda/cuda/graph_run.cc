@@ -53,10 +53,7 @@ int64_t Sum(const std::vector<GraphNode>& nodes) {
 }
 
 CUresult LaunchGraph(CUgraphExec handle, CUstream stream_handle) {
-  if (FastMode()) {
-    Context* context = nullptr;
-    return handle == nullptr ? CUDA_ERROR_INVALID_VALUE : CurrentContext(context);
-  }
+  if (FastMode()) return handle == nullptr ? CUDA_ERROR_INVALID_VALUE : CUDA_SUCCESS;
   int gpu = 0;
   int64_t ns = 0;
   bool captured = false;

@@ -64,12 +64,10 @@ CUresult GetName(const char** out, CUfunction handle) {
   });
 }
 
+CUresult FastLaunch(CUfunction f) { return f == nullptr ? CUDA_ERROR_INVALID_HANDLE : CUDA_SUCCESS; }
+
 /// Launches what `node` describes on the stream, or captures it.
 CUresult Launch(const CUDA_KERNEL_NODE_PARAMS& node, CUstream stream_handle) {
-  if (FastMode()) {
-    Context* context = nullptr;
-    return node.func == nullptr ? CUDA_ERROR_INVALID_HANDLE : CurrentContext(context);
-  }
   int gpu = 0;
   int64_t ns = 0;
   bool captured = false;
@@ -153,6 +151,7 @@ FAKE_CUDA(cuFuncLoad)(CUfunction handle) {
 FAKE_CUDA(cuLaunchKernel)
 (CUfunction f, unsigned gx, unsigned gy, unsigned gz, unsigned bx, unsigned by, unsigned bz, unsigned shared, CUstream stream,
  void** parameters, void** extra) {
+  if (FastMode()) return FastLaunch(f);
   return Launch({f, gx, gy, gz, bx, by, bz, shared, parameters, extra}, stream);
 }
 FAKE_CUDA_SAME(cuLaunchKernel_ptsz, cuLaunchKernel);
@@ -166,6 +165,7 @@ FAKE_CUDA_SAME(cuLaunchCooperativeKernel_ptsz, cuLaunchCooperativeKernel);
 
 FAKE_CUDA(cuLaunchKernelEx)(const CUlaunchConfig* c, CUfunction f, void** parameters, void** extra) {
   if (c == nullptr) return CUDA_ERROR_INVALID_VALUE;
+  if (FastMode()) return FastLaunch(f);
   return Launch({f, c->gridDimX, c->gridDimY, c->gridDimZ, c->blockDimX, c->blockDimY, c->blockDimZ, c->sharedMemBytes, parameters, extra},
                 c->hStream);
 }

@@ -36,9 +36,8 @@ std::vector<Rule> ReadRules() {
   std::ifstream file(PARTAGE_WAVED_THROUGH);
   for (std::string line; std::getline(file, line);) {
     if (line.empty() || line[0] == '#') continue;
-    const std::size_t gap = line.find("  ");
-    const std::size_t reason = line.find_first_not_of(' ', gap == std::string::npos ? line.find(' ') : gap);
-    const std::string pattern = line.substr(0, line.find(' ') < gap ? line.find(' ') : gap);
+    const std::string pattern = line.substr(0, line.find(' '));
+    const std::size_t reason = line.find_first_not_of(' ', pattern.size());
     rules.push_back({pattern, std::regex(pattern), reason == std::string::npos ? "" : line.substr(reason)});
   }
   return rules;

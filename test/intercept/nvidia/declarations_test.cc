@@ -8,9 +8,9 @@
 namespace partage::test {
 namespace {
 
-Ran Compile(const std::string& headers, const std::string& definition) {
+Ran Compile(const std::string& headers, const std::string& what, const std::string& more = "NOTHING") {
   const std::string source = PARTAGE_SOURCE;
-  return Run({PARTAGE_COMPILER, "-std=c++20", "-fsyntax-only", "-w", definition, "-I" + source + "/src",
+  return Run({PARTAGE_COMPILER, "-std=c++20", "-fsyntax-only", "-w", "-D" + what, "-D" + more, "-I" + source + "/src",
               "-I" + kNvidia + "/headers/" + headers, source + "/test/intercept/nvidia/same_declarations.cc"},
              {});
 }
@@ -21,7 +21,7 @@ TEST_CASE("Structs, numbers and signatures are those of NVIDIA's headers of CUDA
   if (!HaveNvidiaFiles()) return;
   for (const std::string version : {"11.8", "12.9", "13.5"}) {
     INFO(version);
-    const Ran ran = Compile(version, "-DCOMPARE_CUDA");
+    const Ran ran = Compile(version, "COMPARE_CUDA");
     CHECK(ran.err == "");
     CHECK(ran.status == 0);
   }
@@ -29,14 +29,14 @@ TEST_CASE("Structs, numbers and signatures are those of NVIDIA's headers of CUDA
 
 TEST_CASE("NVML's are those of NVIDIA's header") {
   if (!HaveNvidiaFiles()) return;
-  const Ran ran = Compile("nvml", "-DCOMPARE_NVML");
+  const Ran ran = Compile("nvml", "COMPARE_NVML");
   CHECK(ran.err == "");
   CHECK(ran.status == 0);
 }
 
 TEST_CASE("The comparison notices a wrong declaration") {
   if (!HaveNvidiaFiles()) return;
-  CHECK(Compile("12.9", "-DCOMPARE_CUDA -DWRONG").status != 0);
+  CHECK(Compile("12.9", "COMPARE_CUDA", "WRONG").status != 0);
 }
 
 }  // namespace partage::test

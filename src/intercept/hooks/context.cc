@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // Contexts take hundreds of megabytes on large GPUs, and with them dies what was allocated in them.
 #include "intercept/hook.h"
+#include "intercept/limiter/gate.h"
 #include "intercept/memory/ledger.h"
 #include "intercept/memory/overhead.h"
 #include "intercept/memory/reserve.h"
@@ -75,12 +76,20 @@ void Died(unsigned index) {
   if (const std::uint64_t due = g_contexts.Remove(index); due > 0) Refund(device, MemoryClass::kContext, due);
 }
 
+/// The limiter's events die with the context: nobody may ask for them from now on.
+CUresult DestroyWithEvents(CUresult (*real)(CUcontext), CUcontext context) {
+  limiter::NoEventsMeanwhile events;
+  const CUresult result = real(context);
+  if (result == CUDA_SUCCESS) events.Died(context);
+  return result;
+}
+
 CUresult Destroy(CUresult (*real)(CUcontext), CUcontext context) {
   const Entered entered;
   const unsigned index = entered ? g_contexts.Find(KeyOf(context)) : 0;
-  if (index == 0) return real(context);
+  if (index == 0) return DestroyWithEvents(real, context);
   g_contexts.Detach(index);
-  const CUresult result = real(context);
+  const CUresult result = DestroyWithEvents(real, context);
   if (result == CUDA_SUCCESS) {
     Died(index);
   } else {
@@ -108,13 +117,22 @@ unsigned PrimaryIndex(CUdevice device) {
   return g_contexts.Find(KeyOf(context));
 }
 
+/// Calls the driver; when the primary context dies of it, the limiter's events in it have died too.
+CUresult LetWithEvents(CUresult (*real)(CUdevice), CUdevice ordinal, int device) {
+  limiter::NoEventsMeanwhile events;
+  const CUresult result = real(ordinal);
+  if (!PrimaryActive(ordinal)) events.DiedOn(device);
+  return result;
+}
+
 /// Releases or resets a primary context; the driver counts who still uses it, and says whether it is gone.
 CUresult Let(CUresult (*real)(CUdevice), CUdevice ordinal) {
   const Entered entered;
-  if (!entered || On(ordinal).device < 0) return real(ordinal);
+  const int device = entered ? On(ordinal).device : -1;
+  if (device < 0) return real(ordinal);
   const Locked locked(g_creation);
   const unsigned index = PrimaryActive(ordinal) ? PrimaryIndex(ordinal) : 0;
-  const CUresult result = real(ordinal);
+  const CUresult result = LetWithEvents(real, ordinal, device);
   if (index == 0 || PrimaryActive(ordinal)) return result;
   g_contexts.Detach(index);
   Died(index);

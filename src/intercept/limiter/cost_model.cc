@@ -20,7 +20,7 @@ int64_t Floor(int64_t old_ns, int64_t gpu_ns) {
   if (gpu_ns < old_ns) return gpu_ns;
   const int64_t above = gpu_ns - old_ns;
   if (above <= old_ns / 16) return old_ns + above / 8;  // the same kernel on another day
-  return old_ns + old_ns / 16384;  // neighbours, most likely: believed only if it never comes back
+  return old_ns + old_ns / 16384;                       // neighbours, most likely: believed only if it never comes back
 }
 
 uint32_t NearFloor(uint32_t old, bool near, uint32_t samples) {

@@ -34,7 +34,7 @@ int64_t BatchNs(ThreadCredit& thread, RatePpm rate, int64_t cost_ns) {
 
 }  // namespace
 
-Admission Limiter::Begin(ThreadCredit& thread, CostKey key, CostCell& cell, int device, int64_t now_ns) {
+Admission Limiter::Begin(ThreadCredit& thread, CostKey key, CostCell& cell, int device, bool measurable, int64_t now_ns) {
   CostTable::Touch(cell, now_ns);
   bool measure = cell.samples.load(kRelaxed) < CostTable::kFirstFew || cell.cost_ns.load(kRelaxed) >= kMeasureAlwaysNs;
   if (thread.until_sample == 0) {
@@ -42,12 +42,22 @@ Admission Limiter::Begin(ThreadCredit& thread, CostKey key, CostCell& cell, int 
     thread.until_sample = NextSample(thread);
   }
   --thread.until_sample;
-  return {key, &cell, device, measure, false, now_ns, 0, 0};
+  return {.key = key,
+          .cell = &cell,
+          .device = device,
+          .measure = measure && measurable,
+          .measurable = measurable,
+          .queued = false,
+          .begun_ns = now_ns,
+          .ticket = 0,
+          .cost_ns = 0,
+          .taken_ns = 0};
 }
 
 int64_t Limiter::Price(Admission& launch, RatePpm rate, const EventDriver& events, int64_t now_ns) {
   CostCell& cell = *launch.cell;
   if (cell.samples.load(kRelaxed) > 0) return cell.cost_ns.load(kRelaxed);
+  if (!launch.measurable) return costs_.Guess(cell, sampler_.RunningFor(events, launch.key, now_ns));
   int64_t first = cell.first_stamp_ns.load(kRelaxed);
   const bool claim = first == 0 || now_ns - first > kLostMeasureNs;
   if (claim && cell.first_stamp_ns.compare_exchange_strong(first, now_ns, kRelaxed)) return costs_.Guess(cell, 0);
@@ -69,9 +79,9 @@ void Limiter::Enqueue(Admission& launch, ThreadCredit& thread, RatePpm rate, int
     return;
   }
   Refill(bucket, rate, cost_ns, now_ns);  // first, or a long idle time would pay for this launch beyond the bucket's capacity
-  const int64_t taken = Max(missing, BatchNs(thread, rate, cost_ns));
-  launch.ticket = Charge(bucket, taken);
-  credit = taken - missing;
+  launch.taken_ns = Max(missing, BatchNs(thread, rate, cost_ns));
+  launch.ticket = Charge(bucket, launch.taken_ns);
+  credit = launch.taken_ns - missing;
 }
 
 int64_t Limiter::Poll(Admission& launch, ThreadCredit& thread, const ComputeShare& share, const EventDriver& events, int64_t now_ns) {

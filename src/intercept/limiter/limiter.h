@@ -27,16 +27,18 @@ struct Admission {
   CostCell* cell;
   int device;
   bool measure;  ///< out: time this launch with Limiter::StartMeasure and FinishMeasure
-  bool queued;   ///< has its place in the bucket's queue
+  bool measurable;
+  bool queued;  ///< has its place in the bucket's queue
   int64_t begun_ns;
   Ticket ticket;
   int64_t cost_ns;
+  int64_t taken_ns;  ///< out: what the bucket was charged now, in advance for later launches of the thread too
 };
 
 /// Holds the launches of a process to their container's share of GPU time. The same code runs in the library and in the simulator: time, events
 /// and the share are handed in, and nothing sleeps here.
 ///
-///     Admission launch = limiter.Begin(thread, key, cell, device);      // unless Fast() said go
+///     Admission launch = limiter.Begin(thread, key, cell, device, true, now());  // unless Fast() said go
 ///     while (int64_t ns = limiter.Poll(launch, thread, share, now())) sleep(ns);
 ///     … submit, between StartMeasure and FinishMeasure if launch.measure …
 ///
@@ -66,7 +68,8 @@ class Limiter {
     return true;
   }
 
-  Admission Begin(ThreadCredit& thread, CostKey key, CostCell& cell, int device, int64_t now_ns);
+  /// A launch that Fast refused. `measurable`: the caller can time it; what cannot be timed is charged by guess until somebody else's launch was.
+  Admission Begin(ThreadCredit& thread, CostKey key, CostCell& cell, int device, bool measurable, int64_t now_ns);
 
   /// Nanoseconds to sleep before asking again; 0: submit now.
   int64_t Poll(Admission& launch, ThreadCredit& thread, const ComputeShare& share, const EventDriver& events, int64_t now_ns);

@@ -22,14 +22,19 @@ int Sampler::Acquire(void* context) {
   return -1;
 }
 
-bool Sampler::Prepare(const EventDriver& driver, Slot& slot, void* context) {
-  if (slot.context != context) {
-    for (void*& event : slot.events) {
-      if (event != nullptr) driver.destroy(event);
-      event = nullptr;
-    }
-    slot.context = context;
+bool Sampler::Renew(const EventDriver& driver, Slot& slot, void* context) {
+  if (!TryLock()) return false;  // the other context may be dying at this moment
+  for (void*& event : slot.events) {
+    if (event != nullptr) driver.destroy(event);
+    event = nullptr;
   }
+  slot.context = context;
+  Unlock();
+  return true;
+}
+
+bool Sampler::Prepare(const EventDriver& driver, Slot& slot, void* context) {
+  if (slot.context != context && !Renew(driver, slot, context)) return false;
   for (void*& event : slot.events) {
     if (event == nullptr) event = driver.create();
     if (event == nullptr) return false;
@@ -109,22 +114,34 @@ int64_t Sampler::RunningFor(const EventDriver& driver, CostKey key, int64_t now_
   return running;
 }
 
-void Sampler::ForgetContext(void* context) {
+void Sampler::Pause() {
   while (!TryLock()) {
   }
-  for (Slot& slot : slots_) {
-    uint32_t state = slot.state.load(std::memory_order_acquire);
-    if (slot.context != context || state == kHeld) continue;
-    if (!slot.state.compare_exchange_strong(state, kHeld, std::memory_order_acquire)) continue;
-    if (state == kFlying) {
-      flying_.fetch_sub(1, kRelaxed);
-      slot.cell->first_stamp_ns.store(0, kRelaxed);
-    }
-    slot.context = nullptr;
-    for (void*& event : slot.events) event = nullptr;
-    Release(slot);
+}
+
+void Sampler::Forget(Slot& slot) {
+  uint32_t state = slot.state.load(std::memory_order_acquire);
+  // A held slot is another thread's, which launches into a context that is being destroyed: its own mistake.
+  if (state == kHeld || !slot.state.compare_exchange_strong(state, kHeld, std::memory_order_acquire)) return;
+  if (state == kFlying) {
+    flying_.fetch_sub(1, kRelaxed);
+    slot.cell->first_stamp_ns.store(0, kRelaxed);
   }
-  Unlock();
+  slot.context = nullptr;
+  for (void*& event : slot.events) event = nullptr;
+  Release(slot);
+}
+
+void Sampler::ForgetContext(void* context) {
+  for (Slot& slot : slots_) {
+    if (slot.context == context) Forget(slot);
+  }
+}
+
+void Sampler::ForgetDevice(int device) {
+  for (Slot& slot : slots_) {
+    if (slot.context != nullptr && slot.device == device) Forget(slot);
+  }
 }
 
 void Sampler::Reset() {

@@ -47,8 +47,12 @@ class Sampler {
   /// For how long a launch of this key, begun and not finished, has been seen on the GPU. 0: not seen yet.
   int64_t RunningFor(const EventDriver& driver, CostKey key, int64_t now_ns);
 
-  /// A context is about to be destroyed: its events go with it.
+  /// From Pause to Resume no other thread asks for an event or destroys one. Short: others spin, or do without.
+  void Pause();
+  void Resume() { Unlock(); }
+  /// The context was destroyed, and its events with it; or some context of the device. REQUIRES: paused since before that.
   void ForgetContext(void* context);
+  void ForgetDevice(int device);
 
   /// In the child of a fork nothing of this is valid.
   void Reset();
@@ -59,18 +63,20 @@ class Sampler {
   enum State : uint32_t { kFree, kHeld, kFlying };
   struct Slot {
     std::atomic<uint32_t> state;
-    int device;
-    bool calibrates;  // the first event was recorded too
-    void* context;
-    void* events[3];  // calibration, before, after
-    CostKey key;
-    CostCell* cell;
-    int64_t seen_ns;  // when the launch was first seen running; 0: not yet. Guarded by collecting_
+    int device = 0;
+    bool calibrates = false;  // the first event was recorded too
+    void* context = nullptr;
+    void* events[3] = {};  // calibration, before, after
+    CostKey key = 0;
+    CostCell* cell = nullptr;
+    int64_t seen_ns = 0;  // when the launch was first seen running; 0: not yet. Guarded by collecting_
   };
 
   int Acquire(void* context);
   bool Prepare(const EventDriver& driver, Slot& slot, void* context);
   void Release(Slot& slot);
+  bool Renew(const EventDriver& driver, Slot& slot, void* context);
+  void Forget(Slot& slot);
   bool Finished(const EventDriver& driver, Slot& slot, Measured* out);
   int64_t Span(const EventDriver& driver, const Slot& slot);
   bool TryLock() { return !collecting_.exchange(true, std::memory_order_acquire); }
@@ -79,7 +85,7 @@ class Sampler {
   Slot slots_[kSlots];
   std::atomic<int> flying_;
   std::atomic<uint32_t> started_;
-  int64_t event_ns_;  // smallest distance of two events with nothing in between. Guarded by collecting_
+  int64_t event_ns_ = 0;  // smallest distance of two events with nothing in between. Guarded by collecting_
   std::atomic<bool> collecting_;
 };
 

@@ -27,7 +27,7 @@ struct Fixture {
   ThreadCredit thread{};
   ComputeShare share{.cores_percent = 50, .grant_ppm = kNoGrant};
 
-  Admission Begin(CostKey key, ThreadCredit& who) { return limiter->Begin(who, key, limiter->costs().Find(key), 0, FakeEvents::now); }
+  Admission Begin(CostKey key, ThreadCredit& who) { return limiter->Begin(who, key, limiter->costs().Find(key), 0, true, FakeEvents::now); }
   int64_t Poll(Admission& launch, ThreadCredit& who) { return limiter->Poll(launch, who, share, FakeEvents::kDriver, FakeEvents::now); }
   int64_t Poll(Admission& launch) { return Poll(launch, thread); }
   /// Submits what was admitted; a measured one takes this long on the GPU.
@@ -139,6 +139,18 @@ TEST_CASE_METHOD(Fixture, "A first launch that fails or cannot be measured does 
   CHECK(limiter->StartMeasure(second, FakeEvents::kDriver, nullptr) == -1);
   Admission third = Begin(Key(1), thread);
   CHECK(Poll(third) == 0);
+}
+
+TEST_CASE_METHOD(Fixture, "A launch that cannot be timed waits for nobody's measurement, and is settled by one") {
+  for (int i = 0; i < 3; ++i) {
+    Admission launch = limiter->Begin(thread, Key(1), limiter->costs().Find(Key(1)), 0, false, FakeEvents::now);
+    CHECK(Poll(launch) == 0);
+    CHECK_FALSE(launch.measure);
+  }
+  Launch(Key(1), 20 * kMs, thread);
+  const int64_t before = bucket.spent_ns;
+  limiter->Collect(share, FakeEvents::kDriver);
+  CHECK(bucket.spent_ns - before > 79 * kMs);
 }
 
 TEST_CASE_METHOD(Fixture, "Unlimited, nothing ever waits, and what is launched is still counted") {

@@ -127,7 +127,10 @@ TEST_CASE_METHOD(Fixture, "A context that is destroyed takes its events along: n
   FakeEvents::reached = false;
   cell.first_stamp_ns = 5;
   Finish(Start());
+  sampler->Pause();
+  CHECK_FALSE(Collect());
   sampler->ForgetContext(FakeEvents::context);
+  sampler->Resume();
   CHECK(sampler->Idle());
   CHECK(cell.first_stamp_ns == 0);
   FakeEvents::Reach();
@@ -136,6 +139,17 @@ TEST_CASE_METHOD(Fixture, "A context that is destroyed takes its events along: n
   Launch(10'000);
   CHECK(Collect());
   CHECK(FakeEvents::destroyed == 0);
+}
+
+TEST_CASE_METHOD(Fixture, "A device whose context is gone is forgotten, others are not") {
+  FakeEvents::reached = false;
+  Finish(Start());
+  sampler->Pause();
+  sampler->ForgetDevice(2);
+  CHECK_FALSE(sampler->Idle());
+  sampler->ForgetDevice(3);
+  CHECK(sampler->Idle());
+  sampler->Resume();
 }
 
 TEST_CASE_METHOD(Fixture, "A forked child starts without the parent's measurements") {

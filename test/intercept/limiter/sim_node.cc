@@ -77,7 +77,7 @@ struct SimNode::Thread {
     limiter::CostCell& cell = core.costs().Find(Key());
     if (limiter::Limiter::Fast(credit, 0, cell)) return Submit(false);
     asked_ns = agenda().now();
-    admission = core.Begin(credit, Key(), cell, 0, asked_ns);
+    admission = core.Begin(credit, Key(), cell, 0, true, asked_ns);
     Poll();
   }
 

@@ -122,7 +122,7 @@ const char* FaultIn(const LimitsContent& content) {
     const char* const fault = FaultIn(content.device[i]);
     if (fault != nullptr) return fault;
     for (unsigned j = 0; j < i; ++j) {
-      if (strcmp(content.device[i].uuid, content.device[j].uuid) == 0) return "two devices have the same UUID";
+      if (IsSameUuid(content.device[i].uuid, content.device[j].uuid)) return "two devices have the same UUID";
     }
   }
   return nullptr;
@@ -142,6 +142,11 @@ bool ParseUuid(const char* text, unsigned char bytes[16]) {
   if (*text != '\0') return false;
   memcpy(bytes, read, sizeof read);
   return true;
+}
+
+bool IsSameUuid(const char* one, const char* other) {
+  unsigned char first[16], second[16];
+  return ParseUuid(one, first) && ParseUuid(other, second) && memcmp(first, second, sizeof first) == 0;
 }
 
 Fault Limits::Open(const char* path) {

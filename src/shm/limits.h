@@ -80,6 +80,8 @@ const char* FaultIn(const LimitsContent& content);
 
 /// The sixteen bytes of "GPU-xxxxxxxx-xxxx-xxxx-xxxx-xxxxxxxxxxxx", with MIG- or without a prefix too. False when it is not such a text.
 bool ParseUuid(const char* text, unsigned char bytes[16]);
+/// Whether both are such texts and their bytes are the same.
+bool IsSameUuid(const char* one, const char* other);
 
 /// A process's view of its limits. Open once, then thread-safe; reading takes no lock and no system call.
 class Limits {

@@ -161,20 +161,25 @@ Region::Swept Region::SweepAll() {
   if (FileId(fd_) != file_id_) return swept;  // our descriptor was closed, and its number may be somebody else's file by now
   for (unsigned i = 0; i < kMaxProcesses; ++i) {
     const std::uint64_t owner = layout_->owners[i].load(std::memory_order_acquire);
-    if (owner != 0 && i != slot_ && IsOwnerGone(i, owner)) (SettleGone(i, owner) ? swept.freed : swept.others_at_it) += 1;
+    if (owner != 0 && i != slot_ && IsGone(i, owner)) (SettleGone(i, owner) ? swept.freed : swept.others_at_it) += 1;
   }
   layout_->header.sweeps.fetch_add(1, std::memory_order_relaxed);
   layout_->header.settled.fetch_add(swept.freed, std::memory_order_relaxed);
   return swept;
 }
 
-bool Region::IsOwnerGone(unsigned slot_index, std::uint64_t owner) const {
+bool Region::IsOwnerGone(unsigned slot) const {
+  const std::uint64_t owner = layout_->owners[slot].load(std::memory_order_acquire);
+  return owner != 0 && IsGone(slot, owner);
+}
+
+bool Region::IsGone(unsigned slot_index, std::uint64_t owner) const {
   const Slot& slot = layout_->slots[slot_index];
   const Identity identity = {owner, slot.image.load(std::memory_order_relaxed), slot.pid_ns.load(std::memory_order_relaxed)};
   if (owner == self_.key && identity.pid_ns == self_.pid_ns) return identity.image != self_.image;  // ours from before an exec
   if (IsByteLocked(fd_, OwnerByte(slot_index))) return false;
   // No lock: dead, or alive and its program closed our descriptor. Another namespace's numbers tell us nothing; there the lock decides.
-  return identity.pid_ns != self_.pid_ns || IsGone(identity);
+  return identity.pid_ns != self_.pid_ns || shm::IsGone(identity);
 }
 
 /// A lock keeps other processes out, the mark the other threads (and other copies of this library) in our own. A mark left by a dead sweeper means nothing.
@@ -192,7 +197,7 @@ bool Region::SettleGone(unsigned slot_index, std::uint64_t owner) {
   bool settled = false;
   if (LockByte(fd_, SettlerByte(slot_index))) {
     std::uint64_t key = owner;
-    if (layout_->owners[slot_index].load(std::memory_order_acquire) == owner && IsOwnerGone(slot_index, owner)) {
+    if (layout_->owners[slot_index].load(std::memory_order_acquire) == owner && IsGone(slot_index, owner)) {
       Settle(*layout_, slot_index);
       settled = layout_->owners[slot_index].compare_exchange_strong(key, 0, std::memory_order_acq_rel);
     }

@@ -66,6 +66,8 @@ class Region {
   unsigned Sweep();
   /// Sweep when no process has for 200 ms; else one load. For helper threads; four calls a second from any process keep the books true within a second.
   unsigned SweepIfDue(std::uint64_t monotonic_ns);
+  /// Whether the next sweep will free this slot: its owner is dead. Works on a read-only view too.
+  bool IsOwnerGone(unsigned slot) const;
 
   TokenBucket& bucket(unsigned device) { return layout_->buckets[device]; }
   /// GPU time of this process. REQUIRES: a slot.
@@ -80,7 +82,7 @@ class Region {
   Fault Adopt(int fd, bool writable);
   bool TakeFreeSlot();
   Swept SweepAll();
-  bool IsOwnerGone(unsigned slot, std::uint64_t owner) const;
+  bool IsGone(unsigned slot, std::uint64_t owner) const;
   bool SettleGone(unsigned slot, std::uint64_t owner);
 
   RegionLayout* layout_ = nullptr;

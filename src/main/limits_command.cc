@@ -24,19 +24,24 @@ SYNOPSIS
   partage-limits FILE [--replace] [--device DEVICE]... [--policy POLICY] [--priority N]
 
 DESCRIPTION
-  FILE is the limits file that libpartage.so maps in the container's processes. Without any change asked for, it is shown. Otherwise it is written: made when there
-  is none, else changed in place, so that running processes obey at once: a larger limit grants with the next allocation, a smaller one refuses new memory and takes
-  nothing away. What is not named stays as it is. A damaged file, or one of another version, is refused and left alone.
+  FILE is the limits file that libpartage.so maps in the container's processes. Without any
+  change asked for, it is shown. Otherwise it is written: made when there is none, else changed
+  in place, so that running processes obey at once: a larger limit grants with the next
+  allocation, a smaller one refuses new memory and takes nothing away. What is not named stays
+  as it is. A damaged file, or one of another version, is refused and left alone.
 
 OPTIONS
   --device UUID[,memory=SIZE][,cores=PERCENT][,soft=on|off][,oversubscribe=on|off]
-        A device by the UUID that nvidia-smi -L prints, and what changes for it. A device not in the file is added.
-        memory         The most that all processes together may allocate: 8GiB, 3000m, 1.5g; none = all there is. All units are powers of 1024.
+        A device by the UUID that nvidia-smi -L prints, and what changes for it. A device not in
+        the file is added.
+        memory         The most that all processes together may allocate: 8GiB, 3000m, 1.5g;
+                       none = all there is. All units are powers of 1024.
         cores          Share of the device's time, 1 to 100; none = not limited.
         soft           Time that others leave idle may be used beyond cores.
         oversubscribe  Memory beyond the physical spills to the host, slowly.
   --policy default|force|disable
-        When cores count: while somebody else wants the device, always, or never. A new file has default.
+        When cores count: while somebody else wants the device, always, or never. A new file has
+        default.
   --priority 0|1
         0 goes before 1. A new file has 1.
   --replace

@@ -23,9 +23,10 @@ SYNOPSIS
   partage-top FILE [--limits FILE] [--json]
 
 DESCRIPTION
-  FILE is the usage file that libpartage.so keeps in the container. Every device that is used or limited is shown with the memory its processes hold together, then every
-  process with what it holds by kind. Nothing is changed: memory of dead processes that nobody has swept yet is shown as "gone". A damaged file, or one of another version,
-  is refused.
+  FILE is the usage file that libpartage.so keeps in the container. Every device that is used or
+  limited is shown with the memory its processes hold together, then every process with what it
+  holds by kind. Nothing is changed: memory of dead processes that nobody has swept yet is shown
+  as "gone". A damaged file, or one of another version, is refused.
 
 OPTIONS
   --limits FILE

@@ -83,7 +83,8 @@ TEST_CASE("Loading it runs no code and can be done once for all") {
     CHECK_FALSE(library.HasDynamicTag(tag));
   }
   CHECK((library.DynamicValue(DT_FLAGS_1) & DF_1_NODELETE) != 0);
-  CHECK((library.DynamicValue(DT_FLAGS_1) & DF_1_NOW) != 0);
+  CHECK((library.DynamicValue(DT_FLAGS_1) & DF_1_NOW) == 0);  // nor looks up what a process that never uses CUDA does not need
+  CHECK_FALSE(library.HasDynamicTag(DT_BIND_NOW));
   CHECK(library.soname() == "libpartage.so");
 }
 

@@ -22,7 +22,11 @@ void* Create() {
   return CallReal<Row::cuEventCreate>(&event, CU_EVENT_DEFAULT) == CUDA_SUCCESS ? event : nullptr;
 }
 
-bool Record(void* event, void* stream) { return CallReal<Row::cuEventRecord>(Event(event), static_cast<CUstream>(stream)) == CUDA_SUCCESS; }
+bool Record(void* event, void* stream) {
+  const CUresult result = stream == OwnStream() ? CallReal<Row::cuEventRecord_ptsz>(Event(event), nullptr)
+                                                : CallReal<Row::cuEventRecord>(Event(event), static_cast<CUstream>(stream));
+  return result == CUDA_SUCCESS;
+}
 
 int Query(void* event) {
   if (SomeCapture()) return 0;

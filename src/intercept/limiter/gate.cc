@@ -6,7 +6,6 @@
 #include <time.h>
 #include <unistd.h>
 
-#include "intercept/limiter/cuda_events.h"
 #include "intercept/table.h"
 #include "shm/region.h"
 
@@ -104,12 +103,14 @@ int DeviceSlow() {
   if (CallReal<Row::cuDeviceGetCount>(&count) != CUDA_SUCCESS) return -1;
   const int only = count == 1 ? DeviceIndexOf(CUdevice{0}) : -1;
   g_gate.only_device.store(count > 1 ? kMany : only < 0 ? kNone : only + 1, kRelaxed);
-  return DeviceSlow();
+  return count > 1 ? CurrentDeviceIndex() : only;
 }
 
 bool CapturingSlow(CUstream stream) {
   CUstreamCaptureStatus status = CU_STREAM_CAPTURE_STATUS_NONE;
-  return CallReal<Row::cuStreamIsCapturing>(stream, &status) != CUDA_SUCCESS || status != CU_STREAM_CAPTURE_STATUS_NONE;
+  const CUresult result = stream == OwnStream() ? CallReal<Row::cuStreamIsCapturing_ptsz>(nullptr, &status)
+                                                : CallReal<Row::cuStreamIsCapturing>(stream, &status);
+  return result != CUDA_SUCCESS || status != CU_STREAM_CAPTURE_STATUS_NONE;
 }
 
 Passage::Passage(CostKey key, CostCell& cell, int device, CUstream stream) : stream_(stream) {

@@ -5,6 +5,7 @@
 #include <cstdint>
 
 #include "intercept/api/cuda.h"
+#include "intercept/limiter/cuda_events.h"
 #include "intercept/limiter/limiter.h"
 #include "intercept/runtime.h"
 #include "shm/limits.h"
@@ -70,7 +71,7 @@ class Passage {
 /// Passes one launch that cannot be measured: waits for its turn.
 void PassUnmeasured(CostKey key, int device);
 
-/// Passes one launch: waits for its turn, submits, measures. `stream` must be a real handle (LegacyStream, PerThreadStream).
+/// Passes one launch: waits for its turn, submits, measures. `stream` comes from LegacyStream or PerThreadStream.
 template <class Submit>
 CUresult Pass(CostKey key, int device, CUstream stream, Submit&& submit) {
   if (Capturing(stream)) return submit();
@@ -81,9 +82,9 @@ CUresult Pass(CostKey key, int device, CUstream stream, Submit&& submit) {
   return passage.Launched(submit());
 }
 
-/// The stream that 0 means in the two families of entry points.
-inline CUstream LegacyStream(CUstream stream) { return stream != nullptr ? stream : reinterpret_cast<CUstream>(1); }
-inline CUstream PerThreadStream(CUstream stream) { return stream != nullptr ? stream : reinterpret_cast<CUstream>(2); }
+/// 0 means two streams in the two families of entry points; this tells them apart. Only for what the limiter asks the driver itself (cuda_events.h).
+inline CUstream LegacyStream(CUstream stream) { return stream; }
+inline CUstream PerThreadStream(CUstream stream) { return stream != nullptr ? stream : OwnStream(); }
 
 /// Stands where no event may be asked for: while the driver destroys contexts, and while a capture begins.
 class NoEventsMeanwhile {

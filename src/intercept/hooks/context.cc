@@ -26,18 +26,13 @@ CUresult CreateForKnown(int device, std::uint64_t cost, Make&& create) {
   return result;
 }
 
-/// The first context seen on a device: it costs what the device has less of afterwards, and is undone when that does not fit.
+/// The first context seen on a device: measured, and undone when it does not fit.
 template <class Make, class Unmake>
 CUresult CreateAndMeasure(int device, CUdevice ordinal, std::uint64_t* cost, Make&& create, Unmake&& undo) {
-  std::uint64_t before = 0, after = 0;
-  const PhysicalDevice physical(device, ordinal);
-  const bool known = physical.Used(&before);
-  const std::uint64_t charged = MemoryUsed(device);
+  const ContextMeter meter(device, ordinal);
   const CUresult result = create();
-  if (result != CUDA_SUCCESS || !known || !physical.Used(&after)) return result;
-  const std::uint64_t others = MemoryUsed(device) > charged ? MemoryUsed(device) - charged : 0;
-  *cost = after > before + others ? after - before - others : 0;
-  if (*cost > kMostForContext) *cost = kMostForContext;
+  if (result != CUDA_SUCCESS) return result;
+  *cost = meter.Cost();
   if (Afford(device, MemoryClass::kContext, *cost)) {
     LearnContextCost(device, *cost);
     return result;

@@ -3,6 +3,7 @@
 #include "intercept/hook.h"
 #include "intercept/memory/ledger.h"
 #include "intercept/memory/reserve.h"
+#include "shm/limits.h"
 
 namespace partage::intercept {
 namespace {
@@ -12,12 +13,32 @@ using namespace memory;
 /// Everything that cuMemFree and cuMemFreeAsync may be given.
 constexpr Kinds kPointers{Kind::kLinear, Kind::kManaged, Kind::kPool};
 
+/// Whether the device's share may be larger than the device (HAMi's memory scaling).
+bool Oversubscribed(int device) {
+  shm::LimitsContent content;
+  return ReadLimits(&content) && (content.device[device].flags & shm::kOversubscribe) != 0;
+}
+
+/// cuMemAlloc on a full device whose share may be larger: managed memory, which the driver moves to the host and back as it is touched. The share was
+/// charged for it already.
+CUresult Spilled(CUdeviceptr* pointer, std::size_t bytes) {
+  return CallReal<Row::cuMemAllocManaged>(pointer, bytes, unsigned{CU_MEM_ATTACH_GLOBAL});
+}
+
 template <class Pointer, class Size, class... More>
 CUresult Linear(Kind kind, CUresult (*real)(Pointer*, Size, More...), Pointer* pointer, Size bytes, More... more) {
   const Entered entered;
   if (!entered || pointer == nullptr) return real(pointer, bytes, more...);
-  return Allocated(
-      Here(), kind, bytes, [&] { return real(pointer, bytes, more...); }, [&] { return std::uint64_t{*pointer}; });
+  const Place place = Here();
+  const auto allocate = [&] {
+    const CUresult result = real(pointer, bytes, more...);
+    if constexpr (std::is_same_v<Pointer, CUdeviceptr>) {
+      if (result == CUDA_ERROR_OUT_OF_MEMORY && kind == Kind::kLinear && place.device >= 0 && Oversubscribed(place.device))
+        return Spilled(pointer, bytes);
+    }
+    return result;
+  };
+  return Allocated(place, kind, bytes, allocate, [&] { return std::uint64_t{*pointer}; });
 }
 
 template <class Pointer>

@@ -9,9 +9,9 @@
 
 namespace partage::intercept::memory {
 
-/// Measures what happens between construction and Growth(), by the free memory that the driver reports for the current context's device, less what
-/// processes of this container were charged for meanwhile. Other containers' allocations in the same instant cannot be told apart: whoever reconciles
-/// with NVML's figure per process corrects that; `most` bounds it.
+/// Measures what happens between construction and Growth(), by the free memory that the driver reports for the current context's device. Only while
+/// nobody else in this container is charged or refunded; other containers' allocations in the same instant cannot be told apart. `most` bounds the
+/// damage, and whoever reconciles with NVML's figure per process corrects it.
 class Overhead {
  public:
   /// Measures on `device` (index in the limits file) of the current context.
@@ -51,9 +51,35 @@ class PhysicalDevice {
   /// The memory in use on it, whoever uses it. False: NVML does not say.
   bool Used(std::uint64_t* bytes) const;
 
+  /// The memory that this process uses on it. False: NVML does not list the process, which has no context yet or is unknown by this number (in a
+  /// container NVML counts processes as the host does; the node agent's word on that is used).
+  bool UsedByThis(std::uint64_t* bytes) const;
+
  private:
   bool initialised_ = false;
   nvmlDevice_t handle_ = nullptr;
+};
+
+/// Measures what a context takes that is created between construction and Cost().
+class ContextMeter {
+ public:
+  ContextMeter(int device, CUdevice ordinal);
+
+  /// Bytes: by what this process uses more if NVML tells, else by what the device has less of, provided that nobody in this container was charged or
+  /// refunded meanwhile; else 0, not known. Other containers can disturb only the second way. Never above kMostForContext.
+  std::uint64_t Cost() const;
+
+ private:
+  struct Reading {
+    bool known;
+    std::uint64_t physical, charged;
+  };
+  Reading OfThis() const;
+  Reading OfAll() const;
+
+  int device_;
+  PhysicalDevice physical_;
+  Reading this_before_, all_before_;
 };
 
 /// Remembers what a context of this process cost.

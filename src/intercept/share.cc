@@ -10,19 +10,18 @@ namespace {
 
 std::uint64_t Smaller(std::uint64_t a, std::uint64_t b) { return a < b ? a : b; }
 
-/// Whoever looks at the numbers keeps them true: processes that were killed are struck off.
-void SweepIfDue() {
+}  // namespace
+
+std::uint64_t MonotonicNs() {
   timespec now{};
   clock_gettime(CLOCK_MONOTONIC, &now);
-  region().SweepIfDue(static_cast<std::uint64_t>(now.tv_sec) * 1'000'000'000 + static_cast<std::uint64_t>(now.tv_nsec));
+  return static_cast<std::uint64_t>(now.tv_sec) * 1'000'000'000 + static_cast<std::uint64_t>(now.tv_nsec);
 }
-
-}  // namespace
 
 ShareOfMemory ShareOf(int index, std::uint64_t device_total, std::uint64_t device_free) {
   const std::uint64_t limit = index >= 0 ? MemoryLimit(index) : shm::kNoLimit;
   if (limit == shm::kNoLimit) return {device_total, device_free, device_total - Smaller(device_free, device_total)};
-  SweepIfDue();
+  region().SweepIfDue(MonotonicNs());  // whoever looks at the numbers keeps them true
   const std::uint64_t total = Smaller(limit, device_total);
   const std::uint64_t used = Smaller(MemoryUsed(index), total);
   return {total, Smaller(total - used, device_free), used};

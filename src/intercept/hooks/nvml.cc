@@ -15,7 +15,7 @@ int LimitedIndex(nvmlDevice_t device) {
   return index >= 0 && MemoryLimit(index) != shm::kNoLimit ? index : -1;
 }
 
-// --- Processes: those of the usage file that hold memory of the device ---
+// --- Processes: those of the usage file ---
 
 struct Process {
   unsigned pid;  // as this container sees it
@@ -28,18 +28,19 @@ void ForEachProcess(int index, Visit&& visit) {
   for (unsigned slot = 0; slot < shm::kMaxProcesses; ++slot) {
     const std::uint64_t owner = region().layout().owners[slot].load(std::memory_order_acquire);
     if (owner == 0) continue;
-    const std::uint64_t bytes = region().UsedBy(slot, static_cast<unsigned>(index));
-    if (bytes != 0) visit(Process{static_cast<unsigned>(shm::PidOf(owner)), bytes, slot});
+    visit(Process{static_cast<unsigned>(shm::PidOf(owner)), region().UsedBy(slot, static_cast<unsigned>(index)), slot});
   }
 }
 
-/// NVML's way to return a list: `count` is the room in and the number out; too little room is an error with the number needed.
+/// Those that hold memory of the device, in NVML's way to return a list: `count` is the room in and the number out; too little room is an error with
+/// the number needed.
 template <class Entry, class Fill>
 nvmlReturn_t List(int index, unsigned* count, Entry* entries, Fill fill) {
   if (count == nullptr || (*count != 0 && entries == nullptr)) return NVML_ERROR_INVALID_ARGUMENT;
   const unsigned room = *count;
   unsigned found = 0;
   ForEachProcess(index, [&](const Process& process) {
+    if (process.bytes == 0) return;
     if (found < room) fill(entries[found], process);
     ++found;
   });
@@ -62,10 +63,13 @@ nvmlReturn_t Empty(unsigned* count) {
 
 // --- Utilisation: what the node agent measured of this container ---
 
-/// Percent of the whole device; -1 when nobody measures.
+constexpr std::uint64_t kFreshNs = 5'000'000'000;
+
+/// Percent of the whole device; -1 when nobody has measured lately.
 int MeasuredPercent(int index) {
   const shm::AgentLine& agent = limits().agent(static_cast<unsigned>(index));
-  if (agent.stamp_ns.load(std::memory_order_relaxed) == 0) return -1;
+  const std::uint64_t stamp = agent.stamp_ns.load(std::memory_order_relaxed);
+  if (stamp == 0 || MonotonicNs() > stamp + kFreshNs) return -1;
   const std::uint64_t ppm = agent.utilisation_ppm.load(std::memory_order_relaxed);
   return ppm > 1'000'000 ? 100 : static_cast<int>(ppm / 10'000);
 }

@@ -11,8 +11,8 @@
 
 namespace partage::app {
 
-/// Applies "UUID[,memory=SIZE][,cores=PERCENT][,soft=on|off][,oversubscribe=on|off]" to the device of that UUID, adding it when there is none.
-/// kInvalid, and nothing changed, when the text is not such a thing or there is no room for another device.
+/// Applies "UUID[,memory=SIZE][,cores=PERCENT][,soft=on|off][,oversubscribe=on|off]" to the device of that UUID, adding it when there is
+/// none. kInvalid, and nothing changed, when the text is not such a thing or there is no room for another device.
 Result<> ChangeDevice(shm::LimitsContent& content, std::string_view text);
 
 /// What the limits file says, as lines for people or as JSON.

@@ -21,11 +21,12 @@ struct Preamble {
 /// What is wrong with a preamble; kNone when nothing.
 Fault FaultIn(const Preamble& found, const Preamble& expected);
 
-/// Opens a file of exactly `expected.size` bytes that begins with `expected`; the descriptor goes to `fd`, out of the way of small numbers, closed on exec.
-/// kMissing, kPermission, kNotAFile, kSize, kMagic, kByteOrder, kAbi, kLayout, kUnavailable.
+/// Opens a file of exactly `expected.size` bytes that begins with `expected`; the descriptor goes to `fd`, out of the way of small numbers,
+/// closed on exec. kMissing, kPermission, kNotAFile, kSize, kMagic, kByteOrder, kAbi, kLayout, kUnavailable.
 Fault OpenFile(const char* path, bool writable, const Preamble& expected, int* fd);
 
-/// Makes a file of `size` zero bytes beginning with `head`, first under another name. Without `replace`, kNone too when somebody else made it meanwhile.
+/// Makes a file of `size` zero bytes beginning with `head`, first under another name. Without `replace`, kNone too when somebody else made
+/// it meanwhile.
 Fault MakeFile(const char* path, const void* head, std::size_t head_size, std::size_t size, bool replace);
 
 /// The same without a name: in memory, gone with the last process. kUnavailable.

@@ -1,8 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 // The usage file: what every process of one container writes, byte by byte. docs/region.md shows the same as a table.
 //
-// Frozen: a change of anything here that moves, adds or reinterprets a byte is a new kRegionAbi. The layout hash notices when that was forgotten.
-// Every word is an atomic, written by processes that may be killed between any two instructions; ledger.h says in which order and why that is enough.
+// Frozen: a change of anything here that moves, adds or reinterprets a byte is a new kRegionAbi. The layout hash notices when that was
+// forgotten. Every word is an atomic, written by processes that may be killed between any two instructions; ledger.h says in which order
+// and why that is enough.
 #pragma once
 
 #include <atomic>
@@ -65,7 +66,8 @@ struct alignas(kLine) TokenBucket {
 };
 static_assert(sizeof(TokenBucket) == kLine);
 
-/// Where one thread at a time works. The counts of a slot are the sums over its lanes, modulo 2^64: what one lane reserved another may refund.
+/// Where one thread at a time works. The counts of a slot are the sums over its lanes, modulo 2^64: what one lane reserved another may
+/// refund.
 struct alignas(kLine) Lane {
   Word busy;          ///< 1 while a thread is inside
   Word applied;       ///< number of this lane's last operation that reached its device; never falls, not even when the slot changes hands
@@ -90,7 +92,8 @@ struct alignas(kLine) Slot {
 static_assert(sizeof(Slot) == 2 * kLine + kLanes * sizeof(Lane));
 
 /// Record locks (fcntl) on the file, which the kernel drops when their process ends or execs:
-/// the byte where owners[i] begins is locked by the owner for as long as it lives; the byte where slots[i].settler begins, while somebody settles slot i.
+/// the byte where owners[i] begins is locked by the owner for as long as it lives; the byte where slots[i].settler begins, while somebody
+/// settles slot i.
 struct RegionLayout {
   RegionHeader header;
   Word owners[kMaxProcesses];  ///< process key: pid and start time in one word; 0 = free. Claimed by compare-and-swap, never moved
@@ -100,7 +103,8 @@ struct RegionLayout {
 };
 static_assert(sizeof(RegionLayout) % 4096 == 0);
 
-/// Key of a process: pid in the upper 22 bits (Linux has no larger ones), start time in clock ticks below (enough for 1394 years of uptime).
+/// Key of a process: pid in the upper 22 bits (Linux has no larger ones), start time in clock ticks below (enough for 1394 years of
+/// uptime).
 inline constexpr unsigned kStartBits = 42;
 inline constexpr std::uint64_t KeyOf(std::uint64_t pid, std::uint64_t start) {
   return pid << kStartBits | (start & ((1ull << kStartBits) - 1));

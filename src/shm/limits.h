@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// The limits file: what the node agent (or partage-limits) grants a container. Mapped read-only by its processes; may change while they run.
+// The limits file: what the node agent (or partage-limits) grants a container. Mapped read-only by its processes; may change while they
+// run.
 #pragma once
 
 #include <cstdint>
@@ -60,7 +61,8 @@ struct alignas(kLine) LimitsCopy {
 };
 static_assert(sizeof(LimitsContent) % 8 == 0);
 
-/// The file. `copies[sequence % 2]` is valid; the writer fills the other one, then counts up: a writer killed at any instruction leaves the old limits.
+/// The file. `copies[sequence % 2]` is valid; the writer fills the other one, then counts up: a writer killed at any instruction leaves the
+/// old limits.
 struct LimitsLayout {
   std::uint64_t magic;
   std::uint32_t abi;
@@ -75,7 +77,8 @@ struct LimitsLayout {
 };
 static_assert(sizeof(LimitsLayout) == 8192);
 
-/// Why the values cannot be limits, as a clause; nullptr when they can: 1..16 devices, each with a UUID of its own, cores ≤ 100, memory above 0, known flags.
+/// Why the values cannot be limits, as a clause; nullptr when they can: 1..16 devices, each with a UUID of its own, cores ≤ 100, memory
+/// above 0, known flags.
 const char* FaultIn(const LimitsContent& content);
 
 /// The sixteen bytes of "GPU-xxxxxxxx-xxxx-xxxx-xxxx-xxxxxxxxxxxx", with MIG- or without a prefix too. False when it is not such a text.
@@ -113,8 +116,8 @@ class Limits {
                                 kNoLimit, kNoLimit, kNoLimit, kNoLimit, kNoLimit, kNoLimit, kNoLimit, kNoLimit};
 };
 
-/// Writes the file: changes an existing one in place, so that running processes see it, and makes a new one by renaming. One writer at a time (the file is locked).
-/// A damaged or foreign file is not touched: its fault is returned. kContent when FaultIn finds something.
+/// Writes the file: changes an existing one in place, so that running processes see it, and makes a new one by renaming. One writer at a
+/// time (the file is locked). A damaged or foreign file is not touched: its fault is returned. kContent when FaultIn finds something.
 Fault WriteLimits(const char* path, const LimitsContent& content);
 
 }  // namespace partage::shm

@@ -23,8 +23,9 @@ struct Identity {
 /// Asks the kernel; a few system calls, errno unchanged.
 Identity OwnIdentity();
 
-/// True when the process certainly no longer runs the program that had this identity: no such pid, another start time, a zombie without threads (its GPU memory
-/// is freed by then), another image. False when that cannot be told. REQUIRES: `other` is of this process's own PID namespace.
+/// True when the process certainly no longer runs the program that had this identity: no such pid, another start time, a zombie without
+/// threads (its GPU memory is freed by then), another image. False when that cannot be told. REQUIRES: `other` is of this process's own PID
+/// namespace.
 bool IsGone(const Identity& other);
 
 /// State of a process, from the text of /proc/PID/stat.

@@ -182,7 +182,8 @@ bool Region::IsGone(unsigned slot_index, std::uint64_t owner) const {
   return identity.pid_ns != self_.pid_ns || shm::IsGone(identity);
 }
 
-/// A lock keeps other processes out, the mark the other threads (and other copies of this library) in our own. A mark left by a dead sweeper means nothing.
+/// A lock keeps other processes out, the mark the other threads (and other copies of this library) in our own. A mark left by a dead
+/// sweeper means nothing.
 bool Region::SettleGone(unsigned slot_index, std::uint64_t owner) {
   Word& settler = layout_->slots[slot_index].settler;
   const std::uint64_t mark = self_.mark();

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// Death at every instruction: a process is single-stepped through an operation, and whenever it has changed the region, what it would leave behind if it were killed
-// there is repaired on a copy.
+// Death at every instruction: a process is single-stepped through an operation, and whenever it has changed the region, what it would leave
+// behind if it were killed there is repaired on a copy.
 #include <sys/ptrace.h>
 
 #include <catch2/catch.hpp>
@@ -45,8 +45,8 @@ std::uint64_t Fingerprint(const RegionLayout& region) {
   return hash;
 }
 
-/// Runs `work` in a child, one instruction at a time. After each that changed the region, and before the first, `seen` is called; when it says false the child is killed.
-/// Returns the number of instructions.
+/// Runs `work` in a child, one instruction at a time. After each that changed the region, and before the first, `seen` is called; when it
+/// says false the child is killed. Returns the number of instructions.
 long StepThrough(const RegionLayout& region, const std::function<void()>& work, const std::function<bool()>& seen) {
   Child child([&] {
     ::ptrace(PTRACE_TRACEME, 0, nullptr, nullptr);

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 // A libcuda.so.1 of a few functions, to be found by the loader in every way there is. Its one device has 8 GiB, of which 7 are free.
-#include <cstring>
+#include <string.h>
 
 #include "intercept/api/cuda.h"
 
@@ -24,7 +24,7 @@ CUresult cuCtxGetDevice(CUdevice* device) {
 }
 
 CUresult cuDeviceGetUuid_v2(CUuuid* uuid, CUdevice) {
-  std::memset(uuid->bytes, 0xab, sizeof(uuid->bytes));
+  memset(uuid->bytes, 0xab, sizeof(uuid->bytes));
   return CUDA_SUCCESS;
 }
 
@@ -47,7 +47,7 @@ int toyCalls() {
 
 // What a driver answers: an address of its own by base name and version; null and success for a name it does not know.
 static void* AddressFor(const char* symbol, int version) {
-  const auto is = [symbol](const char* name) { return std::strcmp(symbol, name) == 0; };
+  const auto is = [symbol](const char* name) { return strcmp(symbol, name) == 0; };
   if (is("cuMemGetInfo")) return version >= 3020 ? reinterpret_cast<void*>(&cuMemGetInfo_v2) : reinterpret_cast<void*>(&cuMemGetInfo);
   if (is("cuDriverGetVersion")) return reinterpret_cast<void*>(&cuDriverGetVersion);
   if (is("cuGetProcAddress"))

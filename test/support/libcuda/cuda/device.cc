@@ -136,8 +136,11 @@ FAKE_CUDA(cuDeviceGetP2PAttribute)(int* value, CUdevice_P2PAttribute, CUdevice d
 }
 
 FAKE_CUDA(cuDeviceTotalMem_v2)(size_t* bytes, CUdevice device) {
-  return OnDevice(
-      device, [&](const DeviceSpec& spec) { return bytes == nullptr ? CUDA_ERROR_INVALID_VALUE : (*bytes = spec.memory, CUDA_SUCCESS); });
+  return OnDevice(device, [&](const DeviceSpec& spec) {
+    if (bytes == nullptr) return CUDA_ERROR_INVALID_VALUE;
+    *bytes = FastMode() ? spec.memory : Gpus::Get().Capacity(GpuOf(device));
+    return CUDA_SUCCESS;
+  });
 }
 
 FAKE_CUDA(cuMemGetInfo_v2)(size_t* free, size_t* total) {

@@ -108,6 +108,7 @@ void Leave(Stream& stream, const std::shared_ptr<Capture>& capture) {
 /// What all forms of cuStreamGetCaptureInfo ask; outputs may be null.
 CUresult CaptureInfo(CUstream handle, CUstreamCaptureStatus* status, cuuint64_t* id, CUgraph* graph, const CUgraphNode** needs,
                      size_t* count) {
+  if (FastMode()) return *status = CU_STREAM_CAPTURE_STATUS_NONE, CUDA_SUCCESS;
   return InContext([&](Driver& driver, Context& context) {
     const Stream* stream = FindStream(driver, context, handle);
     if (stream == nullptr) return CUDA_ERROR_INVALID_HANDLE;

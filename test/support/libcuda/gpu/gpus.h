@@ -44,7 +44,8 @@ class Gpus {
   void Release(int device, uint64_t bytes);
   uint64_t UsedBytes(int device);
   uint64_t OwnBytes(int device);
-  uint64_t Capacity(int device) const { return profile_.devices[static_cast<size_t>(device)].memory; }
+  /// As the first process's profile has it.
+  uint64_t Capacity(int device) const { return file_->entries[device].gpu.capacity; }
 
   /// Queues work of `ns`; blocks while too much earlier work is unfinished (the profile's `queue`). Returns its mark.
   int64_t Submit(int device, int64_t ns);

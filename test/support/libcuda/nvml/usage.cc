@@ -56,19 +56,19 @@ std::vector<ProcessUse> Samples(int index, unsigned long long last_seen, unsigne
 }  // namespace
 
 FAKE_NVML(nvmlDeviceGetMemoryInfo)(nvmlDevice_t device, nvmlMemory_t* out) {
-  return OnDevice(device, [&](int index, const DeviceSpec& spec) {
-    const uint64_t used = UsedBytes(index);
-    return Give(out, nvmlMemory_t{.total = spec.memory, .free = spec.memory - used, .used = used});
+  return OnDevice(device, [&](int index, const DeviceSpec&) {
+    const uint64_t used = UsedBytes(index), total = Gpus::Get().Capacity(index);
+    return Give(out, nvmlMemory_t{.total = total, .free = total - used, .used = used});
   });
 }
 
 FAKE_NVML(nvmlDeviceGetMemoryInfo_v2)(nvmlDevice_t device, nvmlMemory_v2_t* out) {
-  return OnDevice(device, [&](int index, const DeviceSpec& spec) {
+  return OnDevice(device, [&](int index, const DeviceSpec&) {
     if (out == nullptr) return NVML_ERROR_INVALID_ARGUMENT;
     if (out->version != NvmlStructVersion(sizeof(*out), 2)) return NVML_ERROR_ARGUMENT_VERSION_MISMATCH;
-    const uint64_t used = UsedBytes(index);
-    const uint64_t reserved = std::min(kReserved, spec.memory - used);
-    *out = {.version = out->version, .total = spec.memory, .reserved = reserved, .free = spec.memory - used - reserved, .used = used};
+    const uint64_t used = UsedBytes(index), total = Gpus::Get().Capacity(index);
+    const uint64_t reserved = std::min(kReserved, total - used);
+    *out = {.version = out->version, .total = total, .reserved = reserved, .free = total - used - reserved, .used = used};
     return NVML_SUCCESS;
   });
 }

@@ -128,6 +128,12 @@ bool ParseStat(const char* text, std::size_t length, ProcessState* state) {
   return true;
 }
 
+bool HasLocks(int fd) {
+  struct flock lock = {};
+  lock.l_type = F_WRLCK;
+  return Fcntl(fd, F_GETLK, 0, &lock);
+}
+
 bool LockByte(int fd, std::size_t offset) {
   struct flock lock = {};
   lock.l_type = F_WRLCK;

@@ -37,6 +37,8 @@ struct ProcessState {
 /// False when the text is not such a line. The command name may hold anything, blanks and parentheses included.
 bool ParseStat(const char* text, std::size_t length, ProcessState* state);
 
+/// Whether the file's file system knows record locks.
+bool HasLocks(int fd);
 /// Non-blocking exclusive record lock on one byte of a file. False when another process holds it or the file system has no locks.
 bool LockByte(int fd, std::size_t offset);
 void UnlockByte(int fd, std::size_t offset);

@@ -64,7 +64,8 @@ Fault Region::OpenPrivate() {
 
 Fault Region::Adopt(int fd, bool writable) {
   auto* const layout = static_cast<RegionLayout*>(MapFile(fd, sizeof(RegionLayout), writable));
-  if (layout != nullptr && HasOurCounts(layout->header) && IsPlausible(*layout)) {
+  const bool locks = HasLocks(fd);
+  if (layout != nullptr && locks && HasOurCounts(layout->header) && IsPlausible(*layout)) {
     layout_ = layout;
     fd_ = fd;
     file_id_ = FileId(fd);
@@ -73,7 +74,7 @@ Fault Region::Adopt(int fd, bool writable) {
   }
   UnmapFile(layout, sizeof(RegionLayout));
   CloseFile(&fd);
-  return layout == nullptr ? Fault::kUnavailable : Fault::kContent;
+  return layout == nullptr || !locks ? Fault::kUnavailable : Fault::kContent;
 }
 
 Fault Region::Claim() {

@@ -1,10 +1,14 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "shm/process.h"
 
+#include <fcntl.h>
+
+#include <atomic>
 #include <catch2/catch.hpp>
 #include <string>
 
 #include "test/shm/child.h"
+#include "test/support/temp_folder.h"
 
 namespace partage::shm {
 namespace {
@@ -71,6 +75,27 @@ TEST_CASE("A dead process is gone as a zombie already, and after it") {
   CHECK(WaitFor([&] { return identity->key != 0 && IsGone(*identity); }));
   child.Wait();
   CHECK(IsGone(*identity));
+}
+
+TEST_CASE("A byte is locked for others, never for its holder, and free when the holder has died") {
+  const test::TempFolder folder;
+  const int fd = ::open(folder.Write("file", "x").c_str(), O_RDWR);
+  CHECK(HasLocks(fd));
+  CHECK_FALSE(HasLocks(-1));
+  Shared<std::atomic<bool>> locked;
+  Child child([&] {
+    *locked = LockByte(fd, 7) && !IsByteLocked(fd, 7);
+    return ::pause();
+  });
+  REQUIRE(WaitFor([&] { return locked->load(); }));
+  CHECK(IsByteLocked(fd, 7));
+  CHECK_FALSE(IsByteLocked(fd, 8));
+  CHECK_FALSE(LockByte(fd, 7));
+  child.Kill();
+  CHECK(LockByte(fd, 7));
+  UnlockByte(fd, 7);
+  CHECK(Child([&] { return LockByte(fd, 7) ? 0 : 1; }).Wait() == 0);
+  ::close(fd);
 }
 
 TEST_CASE("Asking leaves errno alone") {

@@ -18,11 +18,11 @@ CUresult LaunchGraph(CUgraphExec exec, CUstream stream, Submit&& submit) {
 
 /// Memory that the graph owns may grow with the call.
 template <class Submit>
-CUresult WithItsMemory(Submit&& submit) {
+CUresult WithItsMemory(CUgraphExec exec, Submit&& submit) {
   if (!Active()) return submit();
-  if (!memory::MayLaunchGraph()) return CUDA_ERROR_OUT_OF_MEMORY;
+  if (!memory::MayLaunchGraph(exec)) return CUDA_ERROR_OUT_OF_MEMORY;
   const CUresult result = submit();
-  memory::SettleGraphMemory();
+  memory::GraphLaunched(exec);
   return result;
 }
 
@@ -50,17 +50,18 @@ CUresult EndCapture(CUstream stream, End&& end) {
 }  // namespace
 
 PARTAGE_HOOK(CUresult, cuGraphLaunch, (CUgraphExec graph, CUstream stream)) {
-  return WithItsMemory([&] { return LaunchGraph(graph, LegacyStream(stream), [&] { return Real(graph, stream); }); });
+  return WithItsMemory(graph, [&] { return LaunchGraph(graph, LegacyStream(stream), [&] { return Real(graph, stream); }); });
 }
 PARTAGE_HOOK(CUresult, cuGraphLaunch_ptsz, (CUgraphExec graph_exec, CUstream stream)) {
-  return WithItsMemory([&] { return LaunchGraph(graph_exec, PerThreadStream(stream), [&] { return Real(graph_exec, stream); }); });
+  return WithItsMemory(graph_exec,
+                       [&] { return LaunchGraph(graph_exec, PerThreadStream(stream), [&] { return Real(graph_exec, stream); }); });
 }
 
 PARTAGE_HOOK(CUresult, cuGraphUpload, (CUgraphExec graph, CUstream stream)) {
-  return WithItsMemory([&] { return Real(graph, stream); });
+  return WithItsMemory(graph, [&] { return Real(graph, stream); });
 }
 PARTAGE_HOOK(CUresult, cuGraphUpload_ptsz, (CUgraphExec graph_exec, CUstream stream)) {
-  return WithItsMemory([&] { return Real(graph_exec, stream); });
+  return WithItsMemory(graph_exec, [&] { return Real(graph_exec, stream); });
 }
 
 // Another graph may get the same handle.
@@ -68,6 +69,7 @@ PARTAGE_HOOK(CUresult, cuGraphExecDestroy, (CUgraphExec graph_exec)) {
   if (Metered()) {
     for (int device = 0; device < kLimiterDevices; ++device) g_limiter.costs().Forget(GraphKey(graph_exec, device));
   }
+  memory::GraphDestroyed(graph_exec);
   return Real(graph_exec);
 }
 

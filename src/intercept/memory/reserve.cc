@@ -17,6 +17,20 @@ struct GraphMemory {
 };
 
 constinit GraphMemory g_graph[shm::kMaxDevices];
+
+/// What a graph turned out to need.
+struct Need {
+  unsigned device;
+  std::uint64_t bytes;
+};
+
+/// Graphs that made a device exceed its limit when they were launched.
+struct TooLarge {
+  Lock lock;
+  Map<Need> graphs;
+};
+constinit TooLarge g_too_large;
+
 constinit std::atomic<bool> g_any_graph_memory{false};
 constinit std::atomic<bool> g_any_stale_pool{false};
 
@@ -38,15 +52,40 @@ void ForEachPool(int device, Do&& act) {
   }
 }
 
-/// REQUIRES: the graph memory's lock.
-void Follow(int device, GraphMemory& graph) {
+/// Charges or gives back what the driver says. Returns what it grew by. REQUIRES: the graph memory's lock.
+std::uint64_t Follow(int device, GraphMemory& graph) {
   cuuint64_t reserved = 0;
   const CUresult result =
       CallReal<Row::cuDeviceGetGraphMemAttribute>(graph.ordinal, CU_GRAPH_MEM_ATTR_RESERVED_MEM_CURRENT, static_cast<void*>(&reserved));
-  if (result != CUDA_SUCCESS) return;
+  if (result != CUDA_SUCCESS) return 0;
   const auto settled = graph.account.Settle(0, reserved);
   if (settled.refund > 0) Refund(device, MemoryClass::kGraph, settled.refund);
   if (settled.excess > 0) Charge(device, MemoryClass::kGraph, settled.excess);
+  return settled.excess;
+}
+
+/// Does something, with the lock held, for each device on which graphs own memory.
+template <class Do>
+void ForEachGraphMemory(Do&& act) {
+  if (!g_any_graph_memory.load(std::memory_order_relaxed)) [[likely]]
+    return;
+  for (int device = 0; device < static_cast<int>(shm::kMaxDevices); ++device) {
+    GraphMemory& graph = g_graph[device];
+    const Locked locked(graph.lock);
+    if (graph.used.load(std::memory_order_relaxed)) act(device, graph);
+  }
+}
+
+/// Whether graphs may have `bytes` in all on the device.
+bool FitsNow(int device, std::uint64_t bytes) {
+  const std::uint64_t have = [&] {
+    const Locked locked(g_graph[device].lock);
+    return g_graph[device].account.charged();
+  }();
+  const std::uint64_t need = bytes > have ? bytes - have : 0;
+  if (!Reserve(device, MemoryClass::kGraph, need)) return false;
+  Refund(device, MemoryClass::kGraph, need);
+  return true;
 }
 
 bool OverLimit(int device) { return MemoryUsed(device) > MemoryLimit(device); }
@@ -88,35 +127,40 @@ void NoteGraphMemory(int device, CUdevice ordinal) {
 }
 
 bool GraphMemoryFits(int device, std::uint64_t bytes) {
-  const std::uint64_t have = [&] {
-    const Locked locked(g_graph[device].lock);
-    return g_graph[device].account.charged();
-  }();
-  const std::uint64_t need = bytes > have ? bytes - have : 0;
-  if (!Afford(device, MemoryClass::kGraph, need)) return false;
-  Refund(device, MemoryClass::kGraph, need);
-  return true;
+  if (FitsNow(device, bytes)) return true;
+  ReleaseReserves(device);  // also of what graphs have, which FitsNow counts as theirs to use: ask anew
+  return FitsNow(device, bytes);
 }
 
 void SettleGraphMemory() {
-  if (!g_any_graph_memory.load(std::memory_order_relaxed)) [[likely]]
-    return;
-  for (int device = 0; device < static_cast<int>(shm::kMaxDevices); ++device) {
-    GraphMemory& graph = g_graph[device];
-    const Locked locked(graph.lock);
-    if (graph.used.load(std::memory_order_relaxed)) Follow(device, graph);
-  }
+  ForEachGraphMemory([](int device, GraphMemory& memory) { Follow(device, memory); });
 }
 
-bool MayLaunchGraph() {
+bool MayLaunchGraph(CUgraphExec graph) {
   if (!g_any_graph_memory.load(std::memory_order_relaxed)) [[likely]]
     return true;
-  for (int device = 0; device < static_cast<int>(shm::kMaxDevices); ++device) {
-    if (!g_graph[device].used.load(std::memory_order_relaxed) || !OverLimit(device)) continue;
-    ReleaseReserves(device);
-    if (OverLimit(device)) return false;
+  Need need{};
+  {
+    const Locked locked(g_too_large.lock);
+    if (const Need* known = g_too_large.graphs.Find(KeyOf(graph)); known != nullptr) need = *known;
   }
-  return true;
+  return need.bytes == 0 || GraphMemoryFits(static_cast<int>(need.device), need.bytes);
+}
+
+void GraphLaunched(CUgraphExec graph) {
+  ForEachGraphMemory([&](int device, GraphMemory& memory) {
+    if (Follow(device, memory) == 0 || !OverLimit(device)) return;
+    const Locked locked(g_too_large.lock);
+    if (Need* need = g_too_large.graphs.Place(KeyOf(graph)); need != nullptr)
+      *need = {static_cast<unsigned>(device), memory.account.charged()};
+  });
+}
+
+void GraphDestroyed(CUgraphExec graph) {
+  if (!g_any_graph_memory.load(std::memory_order_relaxed)) return;
+  const Locked locked(g_too_large.lock);
+  Need known{};
+  g_too_large.graphs.Take(KeyOf(graph), &known);
 }
 
 void ReleaseReserves(int device) {
@@ -137,6 +181,8 @@ void ForgetReserves() {
     graph.used.store(false, std::memory_order_relaxed);
     graph.account = {};
   }
+  g_too_large.lock.ResetInChild();
+  g_too_large.graphs.Clear();
   g_any_graph_memory.store(false, std::memory_order_relaxed);
   g_any_stale_pool.store(false, std::memory_order_relaxed);
 }

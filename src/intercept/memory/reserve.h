@@ -37,9 +37,15 @@ bool GraphMemoryFits(int device, std::uint64_t bytes);
 /// Charges what graphs have reserved on each device, or gives back what they let go. One load unless graphs of this process own memory.
 void SettleGraphMemory();
 
-/// Before a graph launch or upload, by whoever hooks it (and SettleGraphMemory after it). False: graph memory has outgrown the limit, refuse with
-/// CUDA_ERROR_OUT_OF_MEMORY. One load unless graphs of this process own memory.
-bool MayLaunchGraph();
+/// Before a graph launch or upload, by whoever hooks it. False: refuse with CUDA_ERROR_OUT_OF_MEMORY, for what the graph needed the last time does not fit.
+/// One load unless graphs of this process own memory.
+bool MayLaunchGraph(CUgraphExec graph);
+
+/// After it: settles. How much a graph needs shows only now; one that made its device exceed the limit is remembered.
+void GraphLaunched(CUgraphExec graph);
+
+/// Its handle may become another graph's.
+void GraphDestroyed(CUgraphExec graph);
 
 /// Makes pools and graphs of the device let go of what is free in them.
 void ReleaseReserves(int device);

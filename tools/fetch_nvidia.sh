@@ -53,7 +53,7 @@ fetch_wheel() {  # fetch_wheel WHEEL HEADER FOLDER
   [[ -e $folder/headers/$3/$2 ]] && return
   local work
   work=$(mktemp -d "$folder/new.XXXXXX")
-  python3 -m pip download --quiet --disable-pip-version-check --no-deps --only-binary :all: --dest "$work" "$1" >/dev/null 2>&1 || skip "PyPI does not give $1"
+  "${pip[@]}" download --quiet --disable-pip-version-check --no-deps --only-binary :all: --dest "$work" "$1" >/dev/null 2>&1 || skip "PyPI does not give $1"
   python3 -m zipfile --extract "$work"/*.whl "$work/files"
   mkdir -p "$folder/headers" "$folder/runtime/$3"
   find "$work/files" -name 'libcudart.so*' -exec mv {} "$folder/runtime/$3/" ';'
@@ -62,6 +62,8 @@ fetch_wheel() {  # fetch_wheel WHEEL HEADER FOLDER
   rm -rf "$work"
 }
 
+pip=(python3 -m pip)
+[[ ! -x build/zig/bin/pip ]] || pip=(build/zig/bin/pip)  # Debian's python3 comes without
 mkdir -p "$folder"
 apt_options
 if [[ ! -e $folder/470/complete || ! -e $folder/535/complete || ! -e $folder/550/complete ]]; then

@@ -8,10 +8,12 @@
 namespace partage::intercept {
 namespace {
 
-/// The device's index when its memory is limited, else -1: a device that is not shared out shows what the driver says.
+/// The device's index when it is shared out to this container, else -1: then it shows what the driver says.
+int SharedIndex(nvmlDevice_t device) { return Active() ? DeviceIndexOf(device) : -1; }
+
+/// The same for a device whose memory is limited.
 int LimitedIndex(nvmlDevice_t device) {
-  if (!Active()) return -1;
-  const int index = DeviceIndexOf(device);
+  const int index = SharedIndex(device);
   return index >= 0 && MemoryLimit(index) != shm::kNoLimit ? index : -1;
 }
 
@@ -122,47 +124,47 @@ PARTAGE_HOOK(nvmlReturn_t, nvmlDeviceGetMemoryInfo_v2, (nvmlDevice_t device, nvm
 // --- Processes ---
 
 PARTAGE_HOOK(nvmlReturn_t, nvmlDeviceGetComputeRunningProcesses, (nvmlDevice_t device, unsigned* count, nvmlProcessInfo_v1_t* infos)) {
-  const int index = LimitedIndex(device);
+  const int index = SharedIndex(device);
   return index < 0 ? Real(device, count, infos) : List(index, count, infos, FillFirst);
 }
 
 PARTAGE_HOOK(nvmlReturn_t, nvmlDeviceGetComputeRunningProcesses_v2, (nvmlDevice_t device, unsigned* count, nvmlProcessInfo_t* infos)) {
-  const int index = LimitedIndex(device);
+  const int index = SharedIndex(device);
   return index < 0 ? Real(device, count, infos) : List(index, count, infos, Fill);
 }
 
 PARTAGE_HOOK(nvmlReturn_t, nvmlDeviceGetComputeRunningProcesses_v3, (nvmlDevice_t device, unsigned* count, nvmlProcessInfo_t* infos)) {
-  const int index = LimitedIndex(device);
+  const int index = SharedIndex(device);
   return index < 0 ? Real(device, count, infos) : List(index, count, infos, Fill);
 }
 
 PARTAGE_HOOK(nvmlReturn_t, nvmlDeviceGetGraphicsRunningProcesses, (nvmlDevice_t device, unsigned* count, nvmlProcessInfo_v1_t* infos)) {
-  return LimitedIndex(device) < 0 ? Real(device, count, infos) : Empty(count);
+  return SharedIndex(device) < 0 ? Real(device, count, infos) : Empty(count);
 }
 
 PARTAGE_HOOK(nvmlReturn_t, nvmlDeviceGetGraphicsRunningProcesses_v2, (nvmlDevice_t device, unsigned* count, nvmlProcessInfo_t* infos)) {
-  return LimitedIndex(device) < 0 ? Real(device, count, infos) : Empty(count);
+  return SharedIndex(device) < 0 ? Real(device, count, infos) : Empty(count);
 }
 
 PARTAGE_HOOK(nvmlReturn_t, nvmlDeviceGetGraphicsRunningProcesses_v3, (nvmlDevice_t device, unsigned* count, nvmlProcessInfo_t* infos)) {
-  return LimitedIndex(device) < 0 ? Real(device, count, infos) : Empty(count);
+  return SharedIndex(device) < 0 ? Real(device, count, infos) : Empty(count);
 }
 
 PARTAGE_HOOK(nvmlReturn_t, nvmlDeviceGetMPSComputeRunningProcesses, (nvmlDevice_t device, unsigned* count, nvmlProcessInfo_v1_t* infos)) {
-  return LimitedIndex(device) < 0 ? Real(device, count, infos) : Empty(count);
+  return SharedIndex(device) < 0 ? Real(device, count, infos) : Empty(count);
 }
 
 PARTAGE_HOOK(nvmlReturn_t, nvmlDeviceGetMPSComputeRunningProcesses_v2, (nvmlDevice_t device, unsigned* count, nvmlProcessInfo_t* infos)) {
-  return LimitedIndex(device) < 0 ? Real(device, count, infos) : Empty(count);
+  return SharedIndex(device) < 0 ? Real(device, count, infos) : Empty(count);
 }
 
 PARTAGE_HOOK(nvmlReturn_t, nvmlDeviceGetMPSComputeRunningProcesses_v3, (nvmlDevice_t device, unsigned* count, nvmlProcessInfo_t* infos)) {
-  return LimitedIndex(device) < 0 ? Real(device, count, infos) : Empty(count);
+  return SharedIndex(device) < 0 ? Real(device, count, infos) : Empty(count);
 }
 
 PARTAGE_HOOK(nvmlReturn_t, nvmlDeviceGetRunningProcessDetailList, (nvmlDevice_t device, nvmlProcessDetailList_t* list)) {
   constexpr unsigned kComputeMode = 0;
-  const int index = LimitedIndex(device);
+  const int index = SharedIndex(device);
   if (index < 0 || list == nullptr || list->version != NvmlStructVersion(sizeof(*list), 1)) return Real(device, list);
   if (list->mode != kComputeMode) return Empty(&list->numProcArrayEntries);
   return List(index, &list->numProcArrayEntries, list->procArray, [](nvmlProcessDetail_v1_t& entry, const Process& process) {
@@ -173,7 +175,7 @@ PARTAGE_HOOK(nvmlReturn_t, nvmlDeviceGetRunningProcessDetailList, (nvmlDevice_t 
 // --- Utilisation ---
 
 PARTAGE_HOOK(nvmlReturn_t, nvmlDeviceGetUtilizationRates, (nvmlDevice_t device, nvmlUtilization_t* utilization)) {
-  const int index = LimitedIndex(device);
+  const int index = SharedIndex(device);
   const nvmlReturn_t result = Real(device, utilization);
   if (index < 0 || result != NVML_SUCCESS || utilization == nullptr) return result;
   if (const int percent = MeasuredPercent(index); percent >= 0) utilization->gpu = static_cast<unsigned>(percent);
@@ -182,7 +184,7 @@ PARTAGE_HOOK(nvmlReturn_t, nvmlDeviceGetUtilizationRates, (nvmlDevice_t device, 
 
 PARTAGE_HOOK(nvmlReturn_t, nvmlDeviceGetProcessUtilization,
              (nvmlDevice_t device, nvmlProcessUtilizationSample_t* samples, unsigned* count, unsigned long long last_seen)) {
-  const int index = LimitedIndex(device);
+  const int index = SharedIndex(device);
   const nvmlReturn_t result = Real(device, samples, count, last_seen);
   if (index < 0 || result != NVML_SUCCESS || samples == nullptr || count == nullptr) return result;
   *count = KeepOwn(index, samples, *count);
@@ -190,7 +192,7 @@ PARTAGE_HOOK(nvmlReturn_t, nvmlDeviceGetProcessUtilization,
 }
 
 PARTAGE_HOOK(nvmlReturn_t, nvmlDeviceGetProcessesUtilizationInfo, (nvmlDevice_t device, nvmlProcessesUtilizationInfo_t* info)) {
-  const int index = LimitedIndex(device);
+  const int index = SharedIndex(device);
   const nvmlReturn_t result = Real(device, info);
   if (index < 0 || result != NVML_SUCCESS || info == nullptr || info->procUtilArray == nullptr) return result;
   info->processSamplesCount = KeepOwn(index, info->procUtilArray, info->processSamplesCount);

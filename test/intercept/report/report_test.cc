@@ -287,6 +287,20 @@ TEST_CASE("Utilisation by process is of this container's processes only") {
   CHECK(other.Good());
 }
 
+TEST_CASE("A device of which only the time is shared out shows its memory whole and its processes as the container's") {
+  const Node node;
+  Child::Environment environment = node.With({{"NVIDIA_VISIBLE_DEVICES", kThird}, {"CUDA_DEVICE_SM_LIMIT", "40"}});
+  environment.erase("PARTAGE_LIMITS");
+  CHECK(Child(environment, [] {
+          UseDevice(0);
+          CUdeviceptr pointer = 0;
+          Expect(cuMemAlloc_v2(&pointer, 100 * kMiB) == CUDA_SUCCESS);
+          Expect(CudaTotal() == 16384);
+          Expect(NvmlMemory(NvmlDevice(2)).total == 16384 * kMiB);
+          Expect(NvmlMemory(NvmlDevice(2)).used >= 100 * kMiB);
+        }).Good());
+}
+
 TEST_CASE("A limit that changes while the process runs is what it is told next") {
   const Node node;
   CHECK(Child(node.With({}), [&] {

@@ -9,18 +9,42 @@ namespace {
 
 using namespace limiter;
 
-/// Submits a kernel with this grid into a stream, when the container's share allows.
+/// Submits a kernel with this grid into a stream, when the container's share allows. What Waved() did not wave through.
 template <class Submit>
 CUresult Launch(CUfunction function, unsigned x, unsigned y, unsigned z, CUstream stream, Submit&& submit) {
-  const int device = Device();
+  const int device = Metered() ? Device() : -1;
   if (device < 0) return submit();
   return Pass(KernelKey(function, device, x, y, z), device, stream, submit);
 }
 
-template <class Submit>
-CUresult Launch(const CUlaunchConfig* config, CUfunction function, CUstream (*stream)(CUstream), Submit&& submit) {
-  if (config == nullptr) return submit();
-  return Launch(function, config->gridDimX, config->gridDimY, config->gridDimZ, stream(config->hStream), submit);
+/// The driver's function, or null when it has to be looked for first.
+template <Row row>
+auto* Known() {
+  return reinterpret_cast<typename SignatureOf<row>::Type*>(__atomic_load_n(&g_real[static_cast<unsigned>(row)], __ATOMIC_RELAXED));
+}
+
+/// `own` tells what stream 0 is for this entry point.
+template <Row row, CUstream (*own)(CUstream), class... Rest>
+[[gnu::noinline]] CUresult AskToLaunch(CUfunction f, unsigned x, unsigned y, unsigned z, unsigned bx, unsigned by, unsigned bz,
+                                       unsigned shared, CUstream stream, Rest... rest) {
+  return Launch(f, x, y, z, own(stream), [&] { return CallReal<row>(f, x, y, z, bx, by, bz, shared, stream, rest...); });
+}
+
+/// Entry points that begin alike. Two tail calls with the arguments as they came, so that waving a launch through costs little.
+template <Row row, CUstream (*own)(CUstream), class... Rest>
+[[gnu::always_inline]] inline CUresult LaunchOrAsk(CUfunction f, unsigned x, unsigned y, unsigned z, unsigned bx, unsigned by, unsigned bz,
+                                                   unsigned shared, CUstream stream, Rest... rest) {
+  const auto known = Known<row>();
+  if (known != nullptr && Waved(f, x, y, z)) [[likely]]
+    return known(f, x, y, z, bx, by, bz, shared, stream, rest...);
+  return AskToLaunch<row, own>(f, x, y, z, bx, by, bz, shared, stream, rest...);
+}
+
+template <Row row, CUstream (*own)(CUstream)>
+CUresult LaunchOrAsk(const CUlaunchConfig* config, CUfunction f, void** params, void** extra) {
+  const auto submit = [=] { return CallReal<row>(config, f, params, extra); };
+  if (config == nullptr || Waved(f, config->gridDimX, config->gridDimY, config->gridDimZ)) return submit();
+  return Launch(f, config->gridDimX, config->gridDimY, config->gridDimZ, own(config->hStream), submit);
 }
 
 /// Grids of the oldest interface are signed.
@@ -51,46 +75,34 @@ void Take(const CUDA_LAUNCH_PARAMS& part) {
 PARTAGE_HOOK(CUresult, cuLaunchKernel,
              (CUfunction f, unsigned grid_dim_x, unsigned grid_dim_y, unsigned grid_dim_z, unsigned block_dim_x, unsigned block_dim_y,
               unsigned block_dim_z, unsigned shared_mem_bytes, CUstream stream, void** kernel_params, void** extra)) {
-  const auto submit = [&] {
-    return Real(f, grid_dim_x, grid_dim_y, grid_dim_z, block_dim_x, block_dim_y, block_dim_z, shared_mem_bytes, stream, kernel_params,
-                extra);
-  };
-  return Metered() ? Launch(f, grid_dim_x, grid_dim_y, grid_dim_z, LegacyStream(stream), submit) : submit();
+  return LaunchOrAsk<Row::cuLaunchKernel, LegacyStream>(f, grid_dim_x, grid_dim_y, grid_dim_z, block_dim_x, block_dim_y, block_dim_z,
+                                                        shared_mem_bytes, stream, kernel_params, extra);
 }
 PARTAGE_HOOK(CUresult, cuLaunchKernel_ptsz,
              (CUfunction f, unsigned grid_dim_x, unsigned grid_dim_y, unsigned grid_dim_z, unsigned block_dim_x, unsigned block_dim_y,
               unsigned block_dim_z, unsigned shared_mem_bytes, CUstream stream, void** kernel_params, void** extra)) {
-  const auto submit = [&] {
-    return Real(f, grid_dim_x, grid_dim_y, grid_dim_z, block_dim_x, block_dim_y, block_dim_z, shared_mem_bytes, stream, kernel_params,
-                extra);
-  };
-  return Metered() ? Launch(f, grid_dim_x, grid_dim_y, grid_dim_z, PerThreadStream(stream), submit) : submit();
+  return LaunchOrAsk<Row::cuLaunchKernel_ptsz, PerThreadStream>(f, grid_dim_x, grid_dim_y, grid_dim_z, block_dim_x, block_dim_y,
+                                                                block_dim_z, shared_mem_bytes, stream, kernel_params, extra);
 }
 
 PARTAGE_HOOK(CUresult, cuLaunchKernelEx, (const CUlaunchConfig* config, CUfunction f, void** kernel_params, void** extra)) {
-  const auto submit = [&] { return Real(config, f, kernel_params, extra); };
-  return Metered() ? Launch(config, f, LegacyStream, submit) : submit();
+  return LaunchOrAsk<Row::cuLaunchKernelEx, LegacyStream>(config, f, kernel_params, extra);
 }
 PARTAGE_HOOK(CUresult, cuLaunchKernelEx_ptsz, (const CUlaunchConfig* config, CUfunction f, void** kernel_params, void** extra)) {
-  const auto submit = [&] { return Real(config, f, kernel_params, extra); };
-  return Metered() ? Launch(config, f, PerThreadStream, submit) : submit();
+  return LaunchOrAsk<Row::cuLaunchKernelEx_ptsz, PerThreadStream>(config, f, kernel_params, extra);
 }
 
 PARTAGE_HOOK(CUresult, cuLaunchCooperativeKernel,
              (CUfunction f, unsigned grid_dim_x, unsigned grid_dim_y, unsigned grid_dim_z, unsigned block_dim_x, unsigned block_dim_y,
               unsigned block_dim_z, unsigned shared_mem_bytes, CUstream stream, void** kernel_params)) {
-  const auto submit = [&] {
-    return Real(f, grid_dim_x, grid_dim_y, grid_dim_z, block_dim_x, block_dim_y, block_dim_z, shared_mem_bytes, stream, kernel_params);
-  };
-  return Metered() ? Launch(f, grid_dim_x, grid_dim_y, grid_dim_z, LegacyStream(stream), submit) : submit();
+  return LaunchOrAsk<Row::cuLaunchCooperativeKernel, LegacyStream>(f, grid_dim_x, grid_dim_y, grid_dim_z, block_dim_x, block_dim_y,
+                                                                   block_dim_z, shared_mem_bytes, stream, kernel_params);
 }
 PARTAGE_HOOK(CUresult, cuLaunchCooperativeKernel_ptsz,
              (CUfunction f, unsigned grid_dim_x, unsigned grid_dim_y, unsigned grid_dim_z, unsigned block_dim_x, unsigned block_dim_y,
               unsigned block_dim_z, unsigned shared_mem_bytes, CUstream stream, void** kernel_params)) {
-  const auto submit = [&] {
-    return Real(f, grid_dim_x, grid_dim_y, grid_dim_z, block_dim_x, block_dim_y, block_dim_z, shared_mem_bytes, stream, kernel_params);
-  };
-  return Metered() ? Launch(f, grid_dim_x, grid_dim_y, grid_dim_z, PerThreadStream(stream), submit) : submit();
+  return LaunchOrAsk<Row::cuLaunchCooperativeKernel_ptsz, PerThreadStream>(f, grid_dim_x, grid_dim_y, grid_dim_z, block_dim_x, block_dim_y,
+                                                                           block_dim_z, shared_mem_bytes, stream, kernel_params);
 }
 
 PARTAGE_HOOK(CUresult, cuLaunchCooperativeKernelMultiDevice,
@@ -103,16 +115,16 @@ PARTAGE_HOOK(CUresult, cuLaunchCooperativeKernelMultiDevice,
 
 // The interface of CUDA 3, which drivers still export.
 PARTAGE_HOOK(CUresult, cuLaunch, (CUfunction f)) {
-  const auto submit = [&] { return Real(f); };
-  return Metered() ? LaunchGrid(f, 1, 1, nullptr, submit) : submit();
+  if (Waved(f, 1, 1, 1)) return Real(f);
+  return LaunchGrid(f, 1, 1, nullptr, [=] { return Real(f); });
 }
 PARTAGE_HOOK(CUresult, cuLaunchGrid, (CUfunction f, int grid_width, int grid_height)) {
-  const auto submit = [&] { return Real(f, grid_width, grid_height); };
-  return Metered() ? LaunchGrid(f, grid_width, grid_height, nullptr, submit) : submit();
+  if (Waved(f, static_cast<unsigned>(grid_width), static_cast<unsigned>(grid_height), 1)) return Real(f, grid_width, grid_height);
+  return LaunchGrid(f, grid_width, grid_height, nullptr, [=] { return Real(f, grid_width, grid_height); });
 }
 PARTAGE_HOOK(CUresult, cuLaunchGridAsync, (CUfunction f, int grid_width, int grid_height, CUstream stream)) {
-  const auto submit = [&] { return Real(f, grid_width, grid_height, stream); };
-  return Metered() ? LaunchGrid(f, grid_width, grid_height, stream, submit) : submit();
+  if (Waved(f, static_cast<unsigned>(grid_width), static_cast<unsigned>(grid_height), 1)) return Real(f, grid_width, grid_height, stream);
+  return LaunchGrid(f, grid_width, grid_height, stream, [=] { return Real(f, grid_width, grid_height, stream); });
 }
 
 }  // namespace partage::intercept

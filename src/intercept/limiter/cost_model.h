@@ -58,9 +58,12 @@ class CostTable {
 
   /// The cell of this key, made if need be.
   CostCell& Find(CostKey key) {
-    CostCell& home = cells_[key >> 53];
+    CostCell& home = Home(key);
     return home.key.load(std::memory_order_relaxed) == key ? home : FindSlow(key);
   }
+
+  /// Where the key's cell is if nothing stands in its place.
+  CostCell& Home(CostKey key) { return cells_[key >> 53]; }
 
   /// A launch of a key without a measurement is charged this; remembered until the measurement comes.
   int64_t Guess(CostCell& cell, int64_t at_least_ns);

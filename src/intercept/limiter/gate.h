@@ -49,6 +49,20 @@ inline int Device() {
 bool CapturingSlow(CUstream stream);
 inline bool Capturing(CUstream stream) { return g_gate.captures.load(std::memory_order_relaxed) > 0 && CapturingSlow(stream); }
 
+/// Whether a kernel with this grid may go right away: nothing is limited, or the thread has paid for it in advance. Some loads and no call, so that a
+/// hook that asks it first keeps its arguments where they are. No: ask Metered() and the rest.
+inline bool Waved(CUfunction function, unsigned x, unsigned y, unsigned z) {
+  const int state = __atomic_load_n(&g_state, __ATOMIC_ACQUIRE);
+  if (state != static_cast<int>(State::kActive)) return state == static_cast<int>(State::kBypass);
+  if (g_gate.generation.load(std::memory_order_relaxed) != g_gate.limits->Generation()) return false;
+  if (!g_gate.metered.load(std::memory_order_relaxed)) return true;
+  const int device = g_gate.only_device.load(std::memory_order_relaxed) - 1;
+  if (device < 0 || g_gate.captures.load(std::memory_order_relaxed) > 0) return false;
+  const CostKey key = KernelKey(function, device, x, y, z);
+  const CostCell& cell = g_limiter.costs().Home(key);
+  return cell.key.load(std::memory_order_relaxed) == key && Limiter::Fast(t_credit, device, cell);
+}
+
 /// The slow path of one launch: waits until it may go, and measures it if it is to be measured.
 class Passage {
  public:

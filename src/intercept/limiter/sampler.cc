@@ -6,6 +6,7 @@ namespace partage::intercept::limiter {
 namespace {
 constexpr auto kRelaxed = std::memory_order_relaxed;
 constexpr uint32_t kCalibrateEvery = 16;
+constexpr int kMostAsked = 8;  // events that have not been reached cost a microsecond each to ask for
 }  // namespace
 
 int Sampler::Acquire(void* context) {
@@ -13,7 +14,8 @@ int Sampler::Acquire(void* context) {
     for (int i = 0; i < kSlots; ++i) {
       Slot& slot = slots_[i];
       if (slot.state.load(kRelaxed) != kFree) continue;
-      const bool ours = slot.context == context || slot.context == nullptr;
+      void* const owner = slot.context.load(kRelaxed);
+      const bool ours = owner == context || owner == nullptr;
       if (!ours && pass == 0) continue;  // a slot of another context costs new events
       uint32_t free = kFree;
       if (slot.state.compare_exchange_strong(free, kHeld, std::memory_order_acquire)) return i;
@@ -28,13 +30,13 @@ bool Sampler::Renew(const EventDriver& driver, Slot& slot, void* context) {
     if (event != nullptr) driver.destroy(event);
     event = nullptr;
   }
-  slot.context = context;
+  slot.context.store(context, kRelaxed);
   Unlock();
   return true;
 }
 
 bool Sampler::Prepare(const EventDriver& driver, Slot& slot, void* context) {
-  if (slot.context != context && !Renew(driver, slot, context)) return false;
+  if (slot.context.load(kRelaxed) != context && !Renew(driver, slot, context)) return false;
   for (void*& event : slot.events) {
     if (event == nullptr) event = driver.create();
     if (event == nullptr) return false;
@@ -79,7 +81,7 @@ int64_t Sampler::Span(const EventDriver& driver, const Slot& slot) {
   }
   const int64_t span = driver.elapsed_ns(slot.events[1], slot.events[2]);
   if (span < 0) return span;
-  return span > event_ns_ ? span - event_ns_ : 0;
+  return span > 2 * event_ns_ ? span - event_ns_ : span / 2;  // a launch this short is mostly event, but not nothing
 }
 
 bool Sampler::Finished(const EventDriver& driver, Slot& slot, Measured* out) {
@@ -92,11 +94,16 @@ bool Sampler::Finished(const EventDriver& driver, Slot& slot, Measured* out) {
 }
 
 bool Sampler::Collect(const EventDriver& driver, Measured* out) {
-  if (Idle() || !TryLock()) return false;
+  const int flying = flying_.load(kRelaxed);
+  if (flying <= 0 || !TryLock()) return false;
+  if (flying <= kMostAsked) next_ = 0;  // the few are in the first slots; of many, each has its turn
   bool found = false;
-  for (Slot& slot : slots_) {
-    found = slot.state.load(std::memory_order_acquire) == kFlying && Finished(driver, slot, out);
-    if (found) break;
+  for (int looked = 0, asked = 0; !found && looked < kSlots && asked < flying && asked < kMostAsked; ++looked) {
+    Slot& slot = slots_[next_];
+    next_ = (next_ + 1) % kSlots;
+    if (slot.state.load(std::memory_order_acquire) != kFlying) continue;
+    ++asked;
+    found = Finished(driver, slot, out);
   }
   Unlock();
   return found;
@@ -119,34 +126,37 @@ void Sampler::Pause() {
   }
 }
 
-void Sampler::Forget(Slot& slot) {
-  uint32_t state = slot.state.load(std::memory_order_acquire);
-  // A held slot is another thread's, which launches into a context that is being destroyed: its own mistake.
-  if (state == kHeld || !slot.state.compare_exchange_strong(state, kHeld, std::memory_order_acquire)) return;
-  if (state == kFlying) {
-    flying_.fetch_sub(1, kRelaxed);
-    slot.cell->first_stamp_ns.store(0, kRelaxed);
+template <class Match>
+void Sampler::Forget(Match&& match) {
+  for (Slot& slot : slots_) {
+    uint32_t state = slot.state.load(kRelaxed);
+    // A held slot is another thread's, which launches into a context that is being destroyed: its own mistake.
+    if (state == kHeld || !slot.state.compare_exchange_strong(state, kHeld, std::memory_order_acquire)) continue;
+    if (!match(slot)) {
+      slot.state.store(state, std::memory_order_release);
+      continue;
+    }
+    if (state == kFlying) {
+      flying_.fetch_sub(1, kRelaxed);
+      slot.cell->first_stamp_ns.store(0, kRelaxed);
+    }
+    slot.context.store(nullptr, kRelaxed);
+    for (void*& event : slot.events) event = nullptr;
+    Release(slot);
   }
-  slot.context = nullptr;
-  for (void*& event : slot.events) event = nullptr;
-  Release(slot);
 }
 
 void Sampler::ForgetContext(void* context) {
-  for (Slot& slot : slots_) {
-    if (slot.context == context) Forget(slot);
-  }
+  Forget([=](const Slot& slot) { return slot.context.load(kRelaxed) == context; });
 }
 
 void Sampler::ForgetDevice(int device) {
-  for (Slot& slot : slots_) {
-    if (slot.context != nullptr && slot.device == device) Forget(slot);
-  }
+  Forget([=](const Slot& slot) { return slot.context.load(kRelaxed) != nullptr && slot.device == device; });
 }
 
 void Sampler::Reset() {
   for (Slot& slot : slots_) {
-    slot.context = nullptr;
+    slot.context.store(nullptr, kRelaxed);
     for (void*& event : slot.events) event = nullptr;
     slot.state.store(kFree, kRelaxed);
   }

@@ -64,9 +64,9 @@ class Sampler {
   struct Slot {
     std::atomic<uint32_t> state;
     int device = 0;
-    bool calibrates = false;  // the first event was recorded too
-    void* context = nullptr;
-    void* events[3] = {};  // calibration, before, after
+    bool calibrates = false;     // the first event was recorded too
+    std::atomic<void*> context;  // whose the events are
+    void* events[3] = {};        // calibration, before, after
     CostKey key = 0;
     CostCell* cell = nullptr;
     int64_t seen_ns = 0;  // when the launch was first seen running; 0: not yet. Guarded by collecting_
@@ -76,7 +76,8 @@ class Sampler {
   bool Prepare(const EventDriver& driver, Slot& slot, void* context);
   void Release(Slot& slot);
   bool Renew(const EventDriver& driver, Slot& slot, void* context);
-  void Forget(Slot& slot);
+  template <class Match>
+  void Forget(Match&& match);
   bool Finished(const EventDriver& driver, Slot& slot, Measured* out);
   int64_t Span(const EventDriver& driver, const Slot& slot);
   bool TryLock() { return !collecting_.exchange(true, std::memory_order_acquire); }
@@ -85,6 +86,7 @@ class Sampler {
   Slot slots_[kSlots];
   std::atomic<int> flying_;
   std::atomic<uint32_t> started_;
+  int next_ = 0;          // where the next Collect looks first. Guarded by collecting_
   int64_t event_ns_ = 0;  // smallest distance of two events with nothing in between. Guarded by collecting_
   std::atomic<bool> collecting_;
 };

@@ -20,6 +20,7 @@ using namespace intercept;
 
 constexpr int kBatch = 500;
 constexpr int kLaunches = 100;  // in a batch: so few that a limit's reserve covers them, and what is measured is the call and no waiting
+constexpr int kWarm = 20;
 constexpr size_t kBlock = 4096;
 
 long long Now() { return std::chrono::steady_clock::now().time_since_epoch() / std::chrono::nanoseconds(1); }
@@ -63,6 +64,7 @@ void Pause(long long ns) {
 struct Repeat {
   int rounds;
   int batch = kBatch;
+  int warm = 0;            // calls before each round that do not count: a pause may have given the caches to others
   long long pause_ns = 0;  // after each round
 };
 
@@ -79,6 +81,7 @@ double MedianAdded(Bare bare, Found found, const Repeat& repeat) {
   std::vector<double> added;
   for (int round = 0; round < repeat.rounds; ++round) {
     const bool bare_first = round % 2 == 0;
+    for (int i = 0; i < repeat.warm; ++i) bare(), found();
     const double first = bare_first ? BatchNs(bare, repeat.batch) : BatchNs(found, repeat.batch);
     const double second = bare_first ? BatchNs(found, repeat.batch) : BatchNs(bare, repeat.batch);
     added.push_back(bare_first ? second - first : first - second);
@@ -158,7 +161,8 @@ double AddedNs(const Measured& what) {
   const Program program;
   if (what.call == "launch") {
     // A launch counts as at least half a microsecond of GPU time, of which the limit lets through half.
-    return Launch(program, what.linked, what.hooked, {what.rounds, kLaunches, what.processes * kLaunches * 2'000LL});
+    const long long pause_ns = what.processes * (kLaunches + kWarm) * 2'000LL;
+    return Launch(program, what.linked, what.hooked, {what.rounds, kLaunches, kWarm, pause_ns});
   }
   if (what.call == "alloc_free") return AllocFree(program, what.live, what.rounds);
   if (what.call == "mem_get_info") return MemGetInfo(program, what.rounds);

@@ -46,6 +46,13 @@ PARTAGE_HOOK(CUresult, cuGraphAddNode_v2,
   if (entered && node_params != nullptr && !Admitted(*node_params)) return CUDA_ERROR_OUT_OF_MEMORY;
   return Real(ph_graph_node, graph, dependencies, dependency_data, num_dependencies, node_params);
 }
+PARTAGE_HOOK(CUresult, cuGraphAddNode_v3,
+             (CUgraphNode * ph_graph_node, CUgraph graph, const CUgraphNode* dependencies, const CUgraphEdgeData* dependency_data,
+              size_t num_dependencies, CUgraphNodeParams* node_params)) {
+  const Entered entered;
+  if (entered && node_params != nullptr && !Admitted(*node_params)) return CUDA_ERROR_OUT_OF_MEMORY;
+  return Real(ph_graph_node, graph, dependencies, dependency_data, num_dependencies, node_params);
+}
 
 PARTAGE_HOOK(CUresult, cuDeviceGraphMemTrim, (CUdevice device)) {
   const Entered entered;

@@ -10,6 +10,7 @@ import sys
 ARROWS: dict[str, str] = {
     "src/base": "",
     "src/shm": "",
+    "src/intercept": "src/shm",
     "src/device": "src/base",
     "src/http": "src/base",
     "metrics": "src/base",
@@ -86,7 +87,7 @@ def main() -> int:
     if "--self-test" in sys.argv:
         self_test()
         return 0
-    listing = subprocess.run(["git", "ls-files", "-co", "--exclude-standard", "*.h", "*.cc"], capture_output=True, text=True, check=True)
+    listing = subprocess.run(["git", "ls-files", "-co", "--exclude-standard", "*.h", "*.cc", "*.inc"], capture_output=True, text=True, check=True)
     files = set(listing.stdout.split())
     found = []
     for path in sorted(files):

@@ -251,7 +251,7 @@ TEST_CASE("Processes of a container share one budget, and one that is killed whi
   CHECK(spent <= (seconds + 0.7) * 0.4 + 0.06);
 }
 
-TEST_CASE("A worker that launches for ever", "[.]") {
+TEST_CASE("A worker that launches for ever", "[.child]") {
   CUcontext context = nullptr;
   CUmodule module = nullptr;
   CUfunction kernel = nullptr;

@@ -5,6 +5,7 @@
 
 #include <fmt/format.h>
 
+#include "base/fault_point.h"
 #include "device/allocation_codec.h"
 #include "scheduler/extender/binding_document.h"
 
@@ -53,6 +54,7 @@ void BindAttempt::Abandon() {
 }
 
 std::optional<Result<>> BindAttempt::ReserveShare() {
+  FaultPoint("bind.reserve.before");
   auto reservation = context_.engine.Reserve(pod_, node_);
   // Not found: no filter of ours has seen the pod (we were restarted since, or it wants nothing of ours), or the node is gone. The pod itself tells which.
   if (!reservation && reservation.error().code == Code::kNotFound) return ReserveAfterLook();
@@ -74,6 +76,7 @@ std::optional<Result<>> BindAttempt::ReserveAfterLook() {
 std::optional<Result<>> BindAttempt::TakeReservation(Result<Reservation> reservation) {
   if (!reservation) return GivenBack(reservation.error());
   reservation_.emplace(*std::move(reservation));
+  FaultPoint("bind.reserve.after");
   auto binding = MakeBinding(*reservation_, context_.vendors, context_.clock.WallNow());
   if (!binding) return GivenBack(binding.error());
   binding_ = *std::move(binding);
@@ -84,7 +87,9 @@ std::optional<Result<>> BindAttempt::Write() {
   // Exposed first, then the look at the clock: whoever finds us late and not exposed may say that nothing has been written.
   exposed_ = true;
   if (Expired() && !unresolved_) return tl::unexpected(GiveUp("no time left"));
+  FaultPoint("bind.write.before");
   const auto written = context_.api.WriteBinding(binding_);
+  FaultPoint("bind.write.after");
   context_.on_write(written);
   if (!written && written.error().code != Code::kUnknown) exposed_ = unresolved_;
   if (written) return Bound();
@@ -125,14 +130,18 @@ std::optional<Result<>> BindAttempt::WaitAfter(const Error& error, Stage next) {
 }
 
 Result<> BindAttempt::Bound() {
+  FaultPoint("bind.commit.before");
   if (reservation_) reservation_->Commit();
   reservation_.reset();
   context_.engine.Forget(pod_.uid);
+  FaultPoint("bind.commit.after");
   return {};
 }
 
 Result<> BindAttempt::GivenBack(const Error& error) {
+  FaultPoint("bind.give-back.before");
   reservation_.reset();
+  FaultPoint("bind.give-back.after");
   return Fail(error, fmt::format("bind pod {} to node {}", pod_.FullName(), node_));
 }
 

@@ -12,6 +12,7 @@
 
 #include <fmt/format.h>
 
+#include "base/fault_point.h"
 #include "base/log.h"
 #include "base/mutex.h"
 #include "metrics/catalog.h"
@@ -166,7 +167,11 @@ class Binder::Impl {
 
   // The attempt is over and the ledger settled.
   void Conclude(const JobPtr& job, Result<> outcome) {
-    if (const Done done = Retire(*job)) return done(std::move(outcome));
+    FaultPoint("bind.answer.before");
+    if (const Done done = Retire(*job)) {
+      done(std::move(outcome));
+      return FaultPoint("bind.answer.after");
+    }
     log::info("{}: settled in the background: {}", job->Name(), outcome ? "done" : outcome.error().message);
   }
 

@@ -76,7 +76,13 @@ class Binder::Impl {
        metrics::Registry& registry)
       : requests_(vendors),
         writes_(registry),
-        context_{engine, api, vendors, requests_, clock, [this](const Result<>& outcome) { writes_.Count(outcome); }},
+        context_{engine,
+                 api,
+                 vendors,
+                 requests_,
+                 options.fence == nullptr ? open_fence_ : *options.fence,
+                 clock,
+                 [this](const Result<>& outcome) { writes_.Count(outcome); }},
         options_(options) {
     timer_ = std::jthread([this] { KeepTime(); });
     for (int i = 0; i < std::max(1, options.workers); ++i) workers_.emplace_back([this] { Work(); });
@@ -297,6 +303,7 @@ class Binder::Impl {
 
   const PodRequests requests_;
   const WriteCounts writes_;
+  OpenFence open_fence_;
   const BindContext context_;
   const BinderOptions options_;
 

@@ -14,6 +14,7 @@
 #include "scheduler/engine/engine.h"
 #include "scheduler/extender/bind_attempt.h"
 #include "scheduler/extender/pod_request.h"
+#include "scheduler/extender/write_fence.h"
 #include "test/faults/in_process_api.h"
 #include "test/support/manual_clock.h"
 
@@ -69,6 +70,7 @@ class SchedulerLife {
   scheduler::Probe probe_;
   std::unique_ptr<scheduler::Engine> engine_;
   scheduler::PodRequests requests_;
+  scheduler::OpenFence fence_;
   scheduler::BindContext context_;
   app::NodeSink node_sink_;
   app::PodSink pod_sink_;

@@ -24,7 +24,7 @@ SchedulerLife::SchedulerLife(FakeApiServer& server, InProcessApi& api, const Man
       cluster_(clock),
       engine_(scheduler::Engine::Make(cluster_, clock, {}, probe_).value()),
       requests_(vendors),
-      context_{*engine_, api, vendors, requests_, clock, [](const Result<>&) {}},
+      context_{*engine_, api, vendors, requests_, fence_, clock, [](const Result<>&) {}},
       node_sink_(cluster_, vendors, [] {}),
       pod_sink_(*engine_, vendors, [] {}) {
   Relist();

@@ -37,8 +37,19 @@ inline const Desc kRequeuePatches{
 inline const Desc kRequestErrors{
     Desc::Type::kCounter, "partage_http_bad_requests_total", "Requests refused as malformed, by path.", {"path"}, {}};
 
+inline const Desc kActive{
+    Desc::Type::kGauge, "partage_active", "1 while this replica may write to the cluster; the others are on standby.", {}, {}};
+inline const Desc kActiveChanges{
+    Desc::Type::kCounter, "partage_active_changes_total", "Times this replica became active, or ceased to be.", {"state"}, {}};
+inline const Desc kFencedWrites{Desc::Type::kCounter,
+                                "partage_fenced_writes_total",
+                                "Writes not sent because the lease was not certain to be held, or had been another's in between.",
+                                {},
+                                {}};
+
 /// All of the above, in this order: for documentation and lint.
 inline const std::vector<const Desc*> kCatalog = {&kFilterSeconds, &kPrioritizeSeconds, &kBindSeconds,    &kRefusals,
-                                                  &kBindingWrites, &kNominationRaces,   &kRequeuePatches, &kRequestErrors};
+                                                  &kBindingWrites, &kNominationRaces,   &kRequeuePatches, &kRequestErrors,
+                                                  &kActive,        &kActiveChanges,     &kFencedWrites};
 
 }  // namespace partage::metrics

@@ -38,6 +38,13 @@ milliseconds Elector::Try() {
   return Pause((tenure_ && Store(&LeaseApi::Update, observed_)) || Contend());
 }
 
+void Elector::Look() {
+  trouble_.clear();
+  const auto live = api_.Get();
+  if (live) return Observe(*live);
+  if (live.error().code != Code::kNotFound) Trouble(live.error());
+}
+
 // A look at the live record, and what it allows.
 bool Elector::Contend() {
   const auto live = api_.Get();
@@ -53,11 +60,9 @@ bool Elector::Contend() {
 }
 
 bool Elector::Take(const Lease& live) {
-  const bool first_look = !std::exchange(looked_, true);
   const bool ours = live.holder == options_.identity;
-  const bool orphaned = first_look && !options_.predecessor.empty() && live.holder.starts_with(options_.predecessor);
   if (!ours) tenure_.reset();
-  if (!ours && !orphaned && !IsFree(live)) return false;
+  if (!ours && !IsFree(live)) return false;
   Lease next = live;
   if (!ours) {
     next = Fresh();
@@ -76,7 +81,6 @@ bool Elector::Store(Write write, Lease lease) {
   const auto stored = (api_.*write)(lease);
   if (!stored) return Trouble(stored.error());
   Observe(*stored);
-  looked_ = true;
   if (!tenure_) ++term_;
   tenure_ = {term_, begun + options_.timings.renew_deadline, wall_begun + options_.timings.renew_deadline};
   return true;
@@ -84,11 +88,15 @@ bool Elector::Store(Write write, Lease lease) {
 
 // The time is that of the answer: the renewal it shows was begun before.
 void Elector::Observe(const Lease& live) {
+  const bool first = !std::exchange(looked_, true);
+  if (first && !options_.predecessor.empty() && live.holder.starts_with(options_.predecessor)) orphaned_ = live.holder;
   if (!live.SameRecord(observed_)) observed_at_ = clock_.Now();
   observed_ = live;
 }
 
-bool Elector::IsFree(const Lease& live) const { return live.holder.empty() || clock_.Now() >= observed_at_ + live.duration; }
+bool Elector::IsFree(const Lease& live) const {
+  return live.holder.empty() || live.holder == orphaned_ || clock_.Now() >= observed_at_ + live.duration;
+}
 
 Lease Elector::Fresh() const {
   Lease lease;

@@ -48,7 +48,7 @@ class Elector {
  public:
   struct Options {
     std::string identity;  ///< unique to this process
-    /// A holder with this prefix, seen at the first look, is a process that cannot live beside us (it had our address): its lease is taken at once. May be empty.
+    /// A holder with this prefix that is found at the first look cannot live beside us (it had our address): its lease is free. May be empty.
     std::string predecessor;
     LeaseTimings timings;
   };
@@ -57,6 +57,8 @@ class Elector {
 
   /// One attempt to acquire or renew: up to three requests. Returns how long to wait before the next.
   std::chrono::milliseconds Try();
+  /// Notes who holds the lease and since when, for a Try to come: whoever begins to look only then has all the waiting before it.
+  void Look();
   /// Gives the lease away at once. REQUIRES: nothing that was begun under the tenure goes on. When it fails, or there is no tenure, the lease runs out by itself.
   Result<> Release();
   /// Ends the tenure without a word: the lease runs out.
@@ -89,6 +91,7 @@ class Elector {
   Lease observed_;
   Clock::Mono observed_at_{};
   bool looked_ = false;
+  std::string orphaned_;  // the holder whose lease is free because it was our predecessor's
   std::string trouble_;
 };
 

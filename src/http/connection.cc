@@ -235,7 +235,7 @@ class StreamConnection final : public Connection, public std::enable_shared_from
   void Reply(Response response, std::string_view more_headers) {
     reply_ = std::move(response);
     EnterFor(Phase::kWriting, options().body_timeout * static_cast<int>(1 + (reply_.body.size() >> 20)));
-    keep_alive_ = keep_alive_ && !context_->draining;
+    keep_alive_ = keep_alive_ && !context_->draining && !reply_.close;
     header_ = HeaderOf(reply_, !keep_alive_, more_headers);
     if (without_body_) reply_.body.clear();
     const std::array<asio::const_buffer, 2> pieces = {asio::buffer(header_), asio::buffer(reply_.body)};

@@ -28,6 +28,7 @@ struct Response {
   int status = 200;
   std::string body;
   std::string content_type = "application/json";
+  bool close = false;  ///< ends the connection after this answer
 };
 
 /// Sends the answer. Call exactly once, from any thread; dropping it without a call answers 500. Harmless after the client has gone or the

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "main/scheduler_config.h"
 
+#include <algorithm>
 #include <limits>
 
 #include <arpa/inet.h>
@@ -59,6 +60,21 @@ Form<Shortlist> ShortlistForm() {
   return {"auto or number", &Shortlist::Parse, print};
 }
 
+bool IsLeaseName(std::string_view text) {
+  const auto parts = Split(text, '/');
+  const auto plain = [](char c) { return (c >= 'a' && c <= 'z') || (c >= '0' && c <= '9') || c == '-' || c == '.'; };
+  return parts.size() == 2 &&
+         std::all_of(parts.begin(), parts.end(), [&](auto part) { return !part.empty() && std::all_of(part.begin(), part.end(), plain); });
+}
+
+Form<std::string> LeaseNameForm() {
+  const auto parse = [](std::string_view text) -> Result<std::string> {
+    if (IsLeaseName(text)) return std::string(text);
+    return Fail(Code::kInvalid, "{} is not of the form NAMESPACE/NAME, as kube-system/partage-scheduler", Quoted(text));
+  };
+  return {"NAMESPACE/NAME", parse, [](const std::string& name) { return name; }};
+}
+
 std::vector<Setting<SchedulerConfig>> MakeSchedulerSettings() {
   using C = SchedulerConfig;
   return {
@@ -68,6 +84,33 @@ std::vector<Setting<SchedulerConfig>> MakeSchedulerSettings() {
       MakeSetting<C>(
           "metricsListen", "--metrics-listen", EndpointForm(), "Where /metrics, /healthz, /readyz and /debug/state are served.",
           [](auto& c) -> auto& { return c.metrics_listen; }),
+      MakeSetting<C>(
+          "leaderElection", "--leader-election", WordForm({"none", "follow", "elect"}),
+          "Which of several replicas binds: none (this one is alone), follow (the one beside the active kube-scheduler), elect (one behind "
+          "a Service).",
+          [](auto& c) -> auto& { return c.leader_election.shape; }),
+      MakeSetting<C>(
+          "lease", "--lease", LeaseNameForm(), "The replicas' own Lease; all of them name the same.",
+          [](auto& c) -> auto& { return c.leader_election.lease; }),
+      MakeSetting<C>(
+          "kubeSchedulerLease", "--kube-scheduler-lease", LeaseNameForm(), "With follow: the Lease of the kube-schedulers.",
+          [](auto& c) -> auto& { return c.leader_election.kube_scheduler_lease; }),
+      MakeSetting<C>(
+          "kubeSchedulerHost", "--kube-scheduler-host", TextForm("host name"),
+          "With follow: the host name of the kube-scheduler beside this replica, with which its identity begins; auto is this replica's "
+          "own.",
+          [](auto& c) -> auto& { return c.leader_election.kube_scheduler_host; }),
+      MakeSetting<C>(
+          "leaseDuration", "--lease-duration", DurationForm(), "How long others wait after the last renewal they saw.",
+          [](auto& c) -> auto& { return c.leader_election.timings.duration; }),
+      MakeSetting<C>(
+          "renewDeadline", "--renew-deadline", DurationForm(),
+          "A replica that has not renewed its lease for this long writes nothing; the time from here to leaseDuration is for writes on "
+          "their way.",
+          [](auto& c) -> auto& { return c.leader_election.timings.renew_deadline; }),
+      MakeSetting<C>(
+          "retryPeriod", "--retry-period", DurationForm(), "Time between renewals; replicas on standby try after 1 to 2.2 of it.",
+          [](auto& c) -> auto& { return c.leader_election.timings.retry_period; }),
       MakeSetting<C>(
           "nodePolicy", "--node-policy", NodePolicyForm(), "How nodes are ranked for pods that name no policy.",
           [](auto& c) -> auto& { return c.engine.node_policy; }),
@@ -155,6 +198,14 @@ bool IsLoopback(const std::string& host) {
   return inet_pton(AF_INET6, host.c_str(), &v6) == 1 && IN6_IS_ADDR_LOOPBACK(&v6);
 }
 
+Result<> ValidateElection(const SchedulerConfig& config) {
+  if (!config.leader_election.on()) return {};
+  if (config.source.kind == ClusterSourceConfig::Kind::kSimulated) {
+    return Fail(Code::kInvalid, "leaderElection: a simulated cluster has no leases; leave it at none");
+  }
+  return k8s::Validate(config.leader_election.timings);
+}
+
 }  // namespace
 
 const std::vector<Setting<SchedulerConfig>>& SchedulerSettings() {
@@ -196,6 +247,7 @@ const std::vector<IgnoredKey>& IgnoredSections() {
 }
 
 Result<> Validate(const SchedulerConfig& config) {
+  if (auto election = ValidateElection(config); !election) return election;
   if (config.listen_beyond_loopback || IsLoopback(config.listen.host)) return {};
   return Fail(Code::kInvalid,
               "listen: {} can be reached from other machines, and whoever reaches the extender can bind pods. Listen on 127.0.0.1 beside "

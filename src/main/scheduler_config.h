@@ -9,6 +9,7 @@
 
 #include "base/result.h"
 #include "http/server.h"
+#include "k8s/leases/elector.h"
 #include "main/setting.h"
 #include "scheduler/engine/engine.h"
 #include "scheduler/extender/binder.h"
@@ -20,11 +21,25 @@ namespace partage::app {
 struct ClusterSourceConfig {
   enum class Kind : std::uint8_t { kNone, kKubeconfig, kInCluster, kSimulated };
   Kind kind = Kind::kNone;
-  std::string file;  ///< the kubeconfig, or the simulated cluster's description
+  std::string file;                                  ///< the kubeconfig, or the simulated cluster's description
+  std::chrono::milliseconds request_timeout{10000};  ///< of requests to an API server, watches excepted
+};
+
+/// Which of several replicas writes. Leases are named NAMESPACE/NAME.
+struct LeaderElectionConfig {
+  /// "none": this replica is alone; "follow": the one beside the kube-scheduler that leads; "elect": one of those behind a Service.
+  std::string shape = "none";
+  std::string lease = "kube-system/partage-scheduler";
+  std::string kube_scheduler_lease = "kube-system/kube-scheduler";
+  std::string kube_scheduler_host = "auto";  ///< host name of the kube-scheduler beside us; "auto": ours
+  k8s::LeaseTimings timings;
+
+  bool on() const { return shape != "none"; }
 };
 
 struct SchedulerConfig {
   ClusterSourceConfig source;
+  LeaderElectionConfig leader_election;
   http::Endpoint listen{"127.0.0.1", 8780};          ///< the extender
   http::Endpoint metrics_listen{"127.0.0.1", 8781};  ///< /metrics, /healthz, /readyz, /debug/state
   bool listen_beyond_loopback = false;               ///< whoever reaches the extender can bind pods
@@ -54,7 +69,8 @@ const std::vector<IgnoredKey>& IgnoredVendorKeys();  ///< inside a vendor's sect
 const std::vector<IgnoredKey>&
 IgnoredSections();  ///< sections of vendors not served yet; one leaves the list when its definition file arrives
 
-/// What no single setting can judge: the extender's address is loopback unless it was said not to be. kInvalid names the flag.
+/// What no single setting can judge: the extender's address is loopback unless it was said not to be, and the times of the lease leave room. kInvalid
+/// names the flag or key.
 Result<> Validate(const SchedulerConfig& config);
 
 }  // namespace partage::app

@@ -84,6 +84,20 @@ TEST_CASE("A candidate looks when the lease runs out, not up to four seconds lat
   CHECK(waited <= 16s);
 }
 
+TEST_CASE("Whoever has looked before has less to wait for") {
+  Rig rig;
+  Elector a = rig.Make("a"), b = rig.Make("b"), late = rig.Make("late");
+  a.Try();
+  b.Look();
+  CHECK_FALSE(b.tenure());
+  CHECK(b.holder() == "a");
+  rig.clock.Advance(15s);
+  late.Try();
+  CHECK_FALSE(late.tenure());
+  b.Try();
+  CHECK(b.tenure());
+}
+
 TEST_CASE("A tenure counts from the begin of a renewal, not from its answer") {
   Rig rig;
   Elector elector = rig.Make("a");
@@ -194,6 +208,13 @@ TEST_CASE("The lease of a process that had our address is taken at once, but onl
   REQUIRE(after.tenure());
   CHECK(rig.lease.stored()->transitions == 1);
   // Two that wrongly believe so do not take the lease from each other for ever.
+  auto twin_options = rig.OptionsOf("host_8780_twin");
+  twin_options.predecessor = "host_8780_";
+  Elector twin(rig.lease, twin_options, rig.clock, 1);
+  twin.Try();
+  CHECK(twin.tenure());
+  after.Try();
+  CHECK_FALSE(after.tenure());
   before.Try();
   CHECK_FALSE(before.tenure());
   Elector stranger(rig.lease, rig.OptionsOf("host_8781_x"), rig.clock, 1);

@@ -79,6 +79,19 @@ TEST_CASE("The extender listens beyond loopback only when told so in plain words
   }
 }
 
+TEST_CASE("Leader election needs a real cluster, leases with namespace and name, and times that leave room for writes") {
+  const auto with = [](std::vector<std::string> more) {
+    more.insert(more.begin(), {"--in-cluster", "--leader-election", "elect"});
+    return more;
+  };
+  CHECK(Parse(with({})).config.leader_election.on());
+  CHECK(Complaint({"--cluster", "sim:x", "--leader-election", "follow"}).find("leaderElection: a simulated cluster") == 0);
+  CHECK(Complaint(with({"--lease-duration", "10s"})).find("leaseDuration 10000 ms is not more than renewDeadline") == 0);
+  CHECK(Complaint(with({"--retry-period", "9s"})).find("retryPeriod") != std::string::npos);
+  for (const char* wrong : {"x", "a/b/c", "/b", "a/", "A/b", "a/..%2f"}) CHECK(Complaint(with({"--lease", wrong})).find("--lease: ") == 0);
+  CHECK(Parse({"--in-cluster", "--lease-duration", "1s"}).config.leader_election.shape == "none");
+}
+
 TEST_CASE("A configuration can be checked without naming a cluster") {
   const test::TempFolder folder;
   const std::string file = folder.Write("config.yaml", "nvidia:\n  overwriteEnv: true\n");

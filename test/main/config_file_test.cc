@@ -38,7 +38,11 @@ TEST_CASE("Every setting can be read from a file") {
                                                                    {"bindDeadline", "4s"},        {"requeueInterval", "250ms"},
                                                                    {"httpThreads", "4"},          {"maxBodyMiB", "8"},
                                                                    {"metricsDeviceLimit", "100"}, {"metricsPodSeries", "true"},
-                                                                   {"logLevel", "warn"},          {"logFormat", "json"}};
+                                                                   {"logLevel", "warn"},          {"logFormat", "json"},
+                                                                   {"leaderElection", "follow"},  {"lease", "a/b"},
+                                                                   {"kubeSchedulerLease", "c/d"}, {"kubeSchedulerHost", "left"},
+                                                                   {"leaseDuration", "6s"},       {"renewDeadline", "4s"},
+                                                                   {"retryPeriod", "1s"}};
   CHECK(values.size() == SchedulerSettings().size());
   std::string yaml;
   for (const auto& [key, value] : values) yaml += key + ": " + value + "\n";

@@ -7,6 +7,7 @@
 #include <limits>
 #include <map>
 
+#include "scheduler/engine/idle_cluster.h"
 #include "scheduler/engine/placement.h"
 #include "scheduler/engine/pod_memory.h"
 #include "scheduler/engine/policy_set.h"
@@ -108,6 +109,7 @@ class Engine::Impl {
   Result<Reservation> Reserve(const PodRef& pod, std::string_view node, Request request);
   std::optional<std::string> NodeWorthRetrying(const std::vector<std::string>& freed) const;
   std::string Explain(const device::PodRequest& request, std::string_view node) const;
+  std::optional<std::string> WhyNever(const device::PodRequest& request) const;
 
   PodMemory& memory() { return memory_; }
   const EngineOptions& options() const { return options_; }
@@ -292,6 +294,11 @@ std::string Engine::Impl::Explain(const device::PodRequest& request, std::string
   return NearestText(ExplainNode(block, id % kBlockNodes, ask), node);
 }
 
+std::optional<std::string> Engine::Impl::WhyNever(const device::PodRequest& request) const {
+  const auto snapshot = cluster_.snapshot();
+  return WhyNotWhenIdle(*snapshot, Ask(request, policies_.For(request), *snapshot->kinds));
+}
+
 Result<std::unique_ptr<Engine>> Engine::Make(Cluster& cluster, const Clock& clock, EngineOptions options, Probe& probe) {
   auto policies = PolicySet::Make(options.node_policy, options.device_policies);
   if (!policies) return Fail(policies.error());
@@ -312,6 +319,7 @@ std::optional<std::string> Engine::NodeWorthRetrying(const std::vector<std::stri
   return impl_->NodeWorthRetrying(freed);
 }
 std::string Engine::Explain(const device::PodRequest& request, std::string_view node) const { return impl_->Explain(request, node); }
+std::optional<std::string> Engine::WhyNever(const device::PodRequest& request) const { return impl_->WhyNever(request); }
 const EngineOptions& Engine::options() const { return impl_->options(); }
 Cluster& Engine::cluster() { return impl_->cluster(); }
 

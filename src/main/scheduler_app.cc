@@ -11,6 +11,7 @@
 #include <fmt/format.h>
 
 #include "base/log.h"
+#include "main/listener.h"
 #include "metrics/collectors/collector.h"
 
 namespace partage::app {
@@ -23,14 +24,7 @@ constexpr auto kRequestGrace = 2000ms;
 constexpr auto kBindGrace = 1000ms;
 constexpr auto kScrapeGrace = 500ms;
 
-http::ServerOptions ServerAt(const http::Endpoint& endpoint, const SchedulerConfig& config) {
-  http::ServerOptions options;
-  options.host = endpoint.host;
-  options.port = endpoint.port;
-  options.threads = config.http_threads;
-  options.max_body = static_cast<std::size_t>(config.max_body_mib) << 20;
-  return options;
-}
+constexpr std::size_t kMaxReview = 8u << 20;  // the API server takes objects of up to 3 MiB
 
 std::string HostName() {
   std::array<char, 256> name{};
@@ -71,9 +65,10 @@ Result<> SchedulerApp::Build() {
   if (leadership_) binder.fence = &*leadership_;
   binder_.emplace(*engine_, source_->api(), config_.vendors, clock_, binder, metrics_);
   extender_.emplace(*engine_, *binder_, config_.vendors, metrics_);
-  extender_server_.emplace(ServerAt(config_.listen, config_));
+  extender_server_.emplace(ListenerOptions("extender", config_.listen, config_.tls, config_, metrics_));
   extender_->AddRoutes(*extender_server_, "", [this] { return ready(); });
-  metrics_server_.emplace(ServerAt(config_.metrics_listen, config_));
+  BuildWebhook();
+  metrics_server_.emplace(ListenerOptions("metrics", config_.metrics_listen, {}, config_, metrics_));
   AddCollectors();
   AddMetricsRoutes();
   scheduler::Requeuer::Options requeue;
@@ -109,6 +104,15 @@ Result<> SchedulerApp::BuildLeadership() {
   return {};
 }
 
+void SchedulerApp::BuildWebhook() {
+  if (!config_.webhook_listen) return;
+  webhook_.emplace(*engine_, config_.vendors, config_.admission, metrics_);
+  auto options = ListenerOptions("webhook", *config_.webhook_listen, config_.webhook_tls, config_, metrics_);
+  options.max_body = std::min(options.max_body, kMaxReview);
+  webhook_server_.emplace(std::move(options));
+  webhook_->AddRoutes(*webhook_server_, [this] { return !stopping_ && source_->synced(); });
+}
+
 void SchedulerApp::AddCollectors() {
   metrics::CollectOptions options;
   options.device_limit = static_cast<std::size_t>(config_.metrics_device_limit);
@@ -142,6 +146,10 @@ Result<> SchedulerApp::Start() {
   // Health is answered from the first moment; the extender answers "not ready" until the cluster has been read.
   if (auto started = metrics_server_->Start(); !started) return Fail(started.error(), "metricsListen");
   if (auto started = extender_server_->Start(); !started) return Fail(started.error(), "listen");
+  if (webhook_server_) {
+    if (auto started = webhook_server_->Start(); !started) return Fail(started.error(), "webhookListen");
+    log::info("webhook on {}:{}", config_.webhook_listen->host, webhook_port());
+  }
   log::info("extender on {}:{}, metrics and state on {}:{}", config_.listen.host, extender_port(), config_.metrics_listen.host,
             metrics_port());
   log::info("reading the cluster from {}", source_->name());
@@ -164,6 +172,7 @@ std::string SchedulerApp::NotReady() const {
 void SchedulerApp::Stop() {
   if (stopping_.exchange(true)) return;
   if (extender_server_) extender_server_->Stop(kRequestGrace);
+  if (webhook_server_) webhook_server_->Stop(kScrapeGrace);
   if (binder_) binder_->Stop(kBindGrace);
   if (leadership_) leadership_->Stop();
   if (requeuer_) requeuer_->Stop();

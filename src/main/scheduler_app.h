@@ -17,6 +17,7 @@
 #include "scheduler/extender/extender.h"
 #include "scheduler/extender/metrics_probe.h"
 #include "scheduler/extender/requeuer.h"
+#include "scheduler/webhook/webhook.h"
 
 namespace partage::app {
 
@@ -37,6 +38,8 @@ class SchedulerApp {
   /// kube-scheduler standing by is being ready.
   std::string NotReady() const;
   std::uint16_t extender_port() const { return extender_server_->port(); }
+  /// 0 where there is no webhook.
+  std::uint16_t webhook_port() const { return webhook_server_ ? webhook_server_->port() : std::uint16_t{0}; }
   std::uint16_t metrics_port() const { return metrics_server_->port(); }
 
   /// Answers what is running, refuses what is new, and ends within 5 s. Idempotent.
@@ -45,6 +48,7 @@ class SchedulerApp {
  private:
   explicit SchedulerApp(SchedulerConfig config);
   Result<> Build();
+  void BuildWebhook();
   Result<> BuildLeadership();
   void AddCollectors();
   void LogCounts() const;
@@ -61,7 +65,8 @@ class SchedulerApp {
   std::optional<Leadership> leadership_;  // none: this replica is alone
   std::optional<scheduler::Binder> binder_;
   std::optional<scheduler::Extender> extender_;
-  std::optional<http::Server> extender_server_, metrics_server_;
+  std::optional<scheduler::Webhook> webhook_;
+  std::optional<http::Server> extender_server_, webhook_server_, metrics_server_;
   std::optional<scheduler::Requeuer> requeuer_;
   std::atomic<bool> stopping_ = false;
 };

@@ -60,6 +60,17 @@ Form<Shortlist> ShortlistForm() {
   return {"auto or number", &Shortlist::Parse, print};
 }
 
+Form<std::optional<http::Endpoint>> OptionalEndpointForm() {
+  const auto endpoint = EndpointForm();
+  const auto parse = [endpoint](std::string_view text) -> Result<std::optional<http::Endpoint>> {
+    if (text.empty()) return std::nullopt;
+    auto parsed = endpoint.parse(text);
+    if (!parsed) return Fail(parsed.error());
+    return *std::move(parsed);
+  };
+  return {endpoint.type, parse, [endpoint](const auto& value) { return value ? endpoint.print(*value) : std::string(); }};
+}
+
 bool IsLeaseName(std::string_view text) {
   const auto parts = Split(text, '/');
   const auto plain = [](char c) { return (c >= 'a' && c <= 'z') || (c >= '0' && c <= '9') || c == '-' || c == '.'; };
@@ -81,6 +92,35 @@ std::vector<Setting<SchedulerConfig>> MakeSchedulerSettings() {
       MakeSetting<C>(
           "listen", "--listen", EndpointForm(), "Where kube-scheduler reaches the extender; port 0 lets the system choose.",
           [](auto& c) -> auto& { return c.listen; }),
+      MakeSetting<C>(
+          "tlsCertFile", "--tls-cert-file", TextForm("file"),
+          "The extender's certificate, with those that signed it behind it; it is read again when it changes. Empty: plain HTTP.",
+          [](auto& c) -> auto& { return c.tls.certificate; }),
+      MakeSetting<C>(
+          "tlsKeyFile", "--tls-key-file", TextForm("file"), "The private key of that certificate.",
+          [](auto& c) -> auto& { return c.tls.key; }),
+      MakeSetting<C>(
+          "tlsClientCaFile", "--tls-client-ca-file", TextForm("file"),
+          "Only clients with a certificate that one of these authorities signed reach the extender.",
+          [](auto& c) -> auto& { return c.tls.client_ca; }),
+      MakeSetting<C>(
+          "webhookListen", "--webhook-listen", OptionalEndpointForm(),
+          "Where the API server reaches the admission webhook; empty: there is none.", [](auto& c) -> auto& { return c.webhook_listen; }),
+      MakeSetting<C>(
+          "webhookTlsCertFile", "--webhook-tls-cert-file", TextForm("file"),
+          "The webhook's certificate, for the name the API server calls it by; it is read again when it changes.",
+          [](auto& c) -> auto& { return c.webhook_tls.certificate; }),
+      MakeSetting<C>(
+          "webhookTlsKeyFile", "--webhook-tls-key-file", TextForm("file"), "The private key of that certificate.",
+          [](auto& c) -> auto& { return c.webhook_tls.key; }),
+      MakeSetting<C>(
+          "webhookTlsClientCaFile", "--webhook-tls-client-ca-file", TextForm("file"),
+          "Only clients with a certificate that one of these authorities signed reach the webhook.",
+          [](auto& c) -> auto& { return c.webhook_tls.client_ca; }),
+      MakeSetting<C>(
+          "webhookSchedulerName", "--webhook-scheduler-name", TextForm("scheduler name"),
+          "Becomes spec.schedulerName of pods that ask for GPUs and name no scheduler of their own; empty leaves them as they are.",
+          [](auto& c) -> auto& { return c.admission.scheduler_name; }),
       MakeSetting<C>(
           "metricsListen", "--metrics-listen", EndpointForm(), "Where /metrics, /healthz, /readyz and /debug/state are served.",
           [](auto& c) -> auto& { return c.metrics_listen; }),
@@ -206,6 +246,36 @@ Result<> ValidateElection(const SchedulerConfig& config) {
   return k8s::Validate(config.leader_election.timings);
 }
 
+Result<> ValidateFiles(std::string_view prefix, const TlsFilesConfig& tls) {
+  if (tls.certificate.empty() != tls.key.empty()) {
+    return Fail(Code::kInvalid, "{0}CertFile and {0}KeyFile belong together: give both, or none for plain HTTP", prefix);
+  }
+  if (tls.on() || tls.client_ca.empty()) return {};
+  return Fail(Code::kInvalid, "{0}ClientCaFile asks for client certificates, which need TLS: give {0}CertFile and {0}KeyFile too", prefix);
+}
+
+Result<> ValidateExtender(const SchedulerConfig& config) {
+  if (auto files = ValidateFiles("tls", config.tls); !files) return files;
+  if (config.listen_beyond_loopback || IsLoopback(config.listen.host) || !config.tls.client_ca.empty()) return {};
+  return Fail(Code::kInvalid,
+              "listen: {} can be reached from other machines, and whoever reaches the extender can bind pods. Listen on 127.0.0.1 beside "
+              "kube-scheduler, demand certificates of clients (--tls-client-ca-file), or say --insecure-listen-beyond-loopback",
+              EndpointForm().print(config.listen));
+}
+
+Result<> ValidateWebhook(const SchedulerConfig& config) {
+  if (auto files = ValidateFiles("webhookTls", config.webhook_tls); !files) return files;
+  if (!config.webhook_listen) {
+    if (!config.webhook_tls.on()) return {};
+    return Fail(Code::kInvalid, "webhookTlsCertFile is given, but no webhook: give webhookListen too, or leave both");
+  }
+  if (config.listen_beyond_loopback || IsLoopback(config.webhook_listen->host) || config.webhook_tls.on()) return {};
+  return Fail(Code::kInvalid,
+              "webhookListen: {} can be reached from other machines, and without TLS anybody on the way can change pods. Give "
+              "--webhook-tls-cert-file and --webhook-tls-key-file, or say --insecure-listen-beyond-loopback",
+              EndpointForm().print(*config.webhook_listen));
+}
+
 }  // namespace
 
 const std::vector<Setting<SchedulerConfig>>& SchedulerSettings() {
@@ -248,11 +318,8 @@ const std::vector<IgnoredKey>& IgnoredSections() {
 
 Result<> Validate(const SchedulerConfig& config) {
   if (auto election = ValidateElection(config); !election) return election;
-  if (config.listen_beyond_loopback || IsLoopback(config.listen.host)) return {};
-  return Fail(Code::kInvalid,
-              "listen: {} can be reached from other machines, and whoever reaches the extender can bind pods. Listen on 127.0.0.1 beside "
-              "kube-scheduler, or say --insecure-listen-beyond-loopback",
-              EndpointForm().print(config.listen));
+  if (auto extender = ValidateExtender(config); !extender) return extender;
+  return ValidateWebhook(config);
 }
 
 }  // namespace partage::app

@@ -4,6 +4,7 @@
 
 #include <chrono>
 #include <cstdint>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -13,6 +14,7 @@
 #include "main/setting.h"
 #include "scheduler/engine/engine.h"
 #include "scheduler/extender/binder.h"
+#include "scheduler/webhook/admission.h"
 #include "vendors/vendor.h"
 
 namespace partage::app {
@@ -37,13 +39,25 @@ struct LeaderElectionConfig {
   bool on() const { return shape != "none"; }
 };
 
+/// Files of a listener's TLS, PEM; read again when they change.
+struct TlsFilesConfig {
+  std::string certificate, key;  ///< both or neither; neither: plain HTTP
+  std::string client_ca;         ///< not empty: clients must show a certificate that one of these signed
+
+  bool on() const { return !certificate.empty(); }
+};
+
 struct SchedulerConfig {
   ClusterSourceConfig source;
   LeaderElectionConfig leader_election;
   http::Endpoint listen{"127.0.0.1", 8780};          ///< the extender
   http::Endpoint metrics_listen{"127.0.0.1", 8781};  ///< /metrics, /healthz, /readyz, /debug/state
   bool listen_beyond_loopback = false;               ///< whoever reaches the extender can bind pods
-  int http_threads = 2;                              ///< of each listener
+  TlsFilesConfig tls;                                ///< of the extender
+  std::optional<http::Endpoint> webhook_listen;      ///< admission webhook; absent: none
+  TlsFilesConfig webhook_tls;
+  scheduler::AdmissionOptions admission;
+  int http_threads = 2;  ///< of each listener
   std::int64_t max_body_mib = 64;
   scheduler::EngineOptions engine;
   scheduler::BinderOptions binder;
@@ -69,8 +83,9 @@ const std::vector<IgnoredKey>& IgnoredVendorKeys();  ///< inside a vendor's sect
 const std::vector<IgnoredKey>&
 IgnoredSections();  ///< sections of vendors not served yet; one leaves the list when its definition file arrives
 
-/// What no single setting can judge: the extender's address is loopback unless it was said not to be, and the times of the lease leave room. kInvalid
-/// names the flag or key.
+/// What no single setting can judge: an address other machines reach has TLS (the extender: client certificates too) unless it was said not
+/// to, and the times of the lease leave room. kInvalid names the
+/// flag or key.
 Result<> Validate(const SchedulerConfig& config);
 
 }  // namespace partage::app

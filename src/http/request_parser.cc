@@ -12,8 +12,11 @@ namespace {
 namespace beast = boost::beast;
 using boost::system::error_code;
 
-// "0\r\n\r\n", the least that is left of any chunked body. Beast asserts that it is offered no less once it has seen the last chunk's size.
-constexpr std::size_t kShortestEnd = 5;
+// Beast asserts that it is offered the last chunk ("0\r\n\r\n") whole once it has seen its size: what may be a piece of one waits for the rest.
+bool MayBePartOfLastChunk(std::string_view bytes) {
+  constexpr std::size_t kShortest = 5;
+  return bytes.size() < kShortest && (bytes.front() == '0' || bytes.front() == '\r');
+}
 
 Refusal Explain(const error_code& ec, std::size_t max_body) {
   using beast::http::error;
@@ -89,10 +92,10 @@ std::size_t RequestParser::Put(std::string_view bytes) {
 /// Beast's put stops after each part (header, chunk header, chunk); this one only after the header and at the end.
 std::size_t RequestParser::PutAll(std::string_view bytes) {
   const bool in_header = !head_done();
-  const std::size_t least = in_header ? 1 : kShortestEnd;
   std::size_t used = 0;
   error_code ec;
-  while (!ec && bytes.size() - used >= least && !done() && in_header != head_done()) {
+  while (!ec && used < bytes.size() && !done() && in_header != head_done()) {
+    if (!in_header && beast_->get().chunked() && MayBePartOfLastChunk(bytes.substr(used))) break;
     used += beast_->put({bytes.data() + used, bytes.size() - used}, ec);
   }
   if (ec && ec != beast::http::error::need_more) refusal_ = Explain(ec, max_body_);

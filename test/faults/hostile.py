@@ -30,7 +30,7 @@ from pathlib import Path
 HOST = "127.0.0.1"
 CLUSTER = "nodes:\n  - name: n#\n    count: 8\n    devices: [{model: NVIDIA L4, count: 8, memoryMiB: 23034}]\n"
 NODES = [f"n{number}" for number in range(1, 9)]
-MOST_RSS_GROWTH_MIB = 256  # one body of --max-body-mib for each attacker that may send one at a time, and some
+MOST_RSS_GROWTH_MIB = 256  # one body of  for each attacker that may send one at a time, and some
 MOST_P99_MS = 250  # of a healthy client on a busy machine; kube-scheduler's own limit is seconds
 
 
@@ -43,10 +43,12 @@ def free_port() -> int:
 class Scheduler:
     def __init__(self, program: str, folder: Path) -> None:
         (folder / "cluster.yaml").write_text(CLUSTER)
+        config = folder / "config.yaml"
+        config.write_text("maxBodyMiB: 16\n")
         self.port, self.metrics_port = free_port(), free_port()
         command = [program, "--cluster", f"sim:{folder}/cluster.yaml", "--listen", f"{HOST}:{self.port}", "--metrics-listen", f"{HOST}:{self.metrics_port}"]
         self._log = (folder / "log").open("w")
-        self._process = subprocess.Popen([*command, "--max-body-mib", "16", "--log-level", "error"], stdout=self._log, stderr=self._log)
+        self._process = subprocess.Popen([*command, "--config", str(config), "--log-level", "error"], stdout=self._log, stderr=self._log)
         deadline = time.monotonic() + 20
         while self.status("/readyz") != 200:
             assert time.monotonic() < deadline and self.running(), f"not ready: {(folder / 'log').read_text()}"

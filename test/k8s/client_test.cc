@@ -23,7 +23,7 @@ using test::Verb;
 
 constexpr const char* kPod = "/api/v1/namespaces/ns/pods/p";
 constexpr const char* kBinding = "/api/v1/namespaces/ns/pods/p/binding";
-constexpr const char* kBindBody = R"({"metadata":{"annotations":{"k":"v"}},"target":{"name":"n1"}})";
+constexpr const char* kBindBody = R"({"metadata":{"name":"p","annotations":{"k":"v"}},"target":{"name":"n1"}})";
 
 struct Fixture {
   FakeApiServer api;

@@ -296,12 +296,12 @@ class World {
  private:
   struct Member {
     Member(const std::string& identity, FakeLease& store, World& world, std::uint32_t seed)
-        : api(store, world, *this), elector(api, {.identity = identity, .predecessor = {}, .timings = {}}, clock, seed) {}
+        : api(store, world), elector(api, {.identity = identity, .predecessor = {}, .timings = {}}, clock, seed) {}
 
     // The store as one member reaches it.
     class Api final : public LeaseApi {
      public:
-      Api(FakeLease& store, World& world, Member& self) : store_(store), world_(world), self_(self) {}
+      Api(FakeLease& store, World& world) : store_(store), world_(world) {}
       std::string name() const override { return "world"; }
       Result<Lease> Get() override {
         return Call([this] { return store_.Get(); });
@@ -327,7 +327,6 @@ class World {
       }
       FakeLease& store_;
       World& world_;
-      Member& self_;
     };
 
     ManualClock clock;

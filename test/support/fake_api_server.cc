@@ -294,6 +294,9 @@ FakeApiServer::Answer FakeApiServer::MergePatch(const ApiCall& call) {
     return {415, StatusBody(415, "the fake API server accepts only application/merge-patch+json")};
   }
   const auto patch = json::parse(call.http.body);
+  const auto live = Get(call.kind, call.Key());
+  const auto uid = patch.value("metadata", json::object()).value("uid", "");
+  if (live && !uid.empty() && uid != (*live)["metadata"]["uid"]) return {422, StatusBody(422, "metadata.uid: field is immutable")};
   return Written(store_.Update(call.kind, call.Key(),
                                [&](json& object) -> Result<> {
                                  auto met = CheckPreconditions(object, patch.value("metadata", json::object()));
@@ -314,6 +317,9 @@ FakeApiServer::Answer FakeApiServer::Delete(const ApiCall& call) {
 FakeApiServer::Answer FakeApiServer::Bind(const ApiCall& call) {
   const auto binding = json::parse(call.http.body);
   const auto target = binding.value("target", json::object());
+  if (binding.value("metadata", json::object()).value("name", "") != call.name) {
+    return {400, StatusBody(400, "name in URL does not match name in Binding object")};
+  }
   if (target.value("name", "").empty() || target.value("kind", "Node") != "Node") {
     return {422, StatusBody(422, "Binding is invalid: target.name: Required value, target.kind: \"Node\"")};
   }

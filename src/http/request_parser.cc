@@ -95,7 +95,7 @@ std::size_t RequestParser::PutAll(std::string_view bytes) {
   std::size_t used = 0;
   error_code ec;
   while (!ec && used < bytes.size() && !done() && in_header != head_done()) {
-    if (!in_header && beast_->get().chunked() && MayBePartOfLastChunk(bytes.substr(used))) break;
+    if (!in_header && beast_->chunked() && MayBePartOfLastChunk(bytes.substr(used))) break;
     used += beast_->put({bytes.data() + used, bytes.size() - used}, ec);
   }
   if (ec && ec != beast::http::error::need_more) refusal_ = Explain(ec, max_body_);

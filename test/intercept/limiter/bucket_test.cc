@@ -142,7 +142,7 @@ TEST_CASE("Threads that race launch as much as the rate allows, and no more") {
   for (unsigned i = 0; i < 4; ++i) threads.emplace_back(LaunchUntil, std::ref(bucket), std::ref(now), end, i);
   for (std::thread& thread : threads) thread.join();
   CHECK(bucket.spent_ns <= (now.load() - kStart) / 2 + kLeastCapacityNs + 4 * 401'000);
-  CHECK(bucket.spent_ns >= 2'000 * kMs / 8)  // a busy machine may not let the threads run;
+  CHECK(bucket.spent_ns >= 2'000 * kMs / 8);  // a busy machine may not let the threads run
 }
 
 }  // namespace

@@ -2,6 +2,7 @@
 #include "shm/region.h"
 
 #include <sched.h>
+#include <time.h>
 
 #include "shm/file.h"
 #include "shm/layout_fields.h"
@@ -81,8 +82,18 @@ Fault Region::Claim() {
   const KeepErrno keep;
   self_ = OwnIdentity();
   if (FileId(fd_) != file_id_) return Fault::kUnavailable;
-  Sweep();
-  return TakeFreeSlot() ? Fault::kNone : Fault::kFull;
+  SettleWhatExecLeft();
+  struct timespec now = {};
+  clock_gettime(CLOCK_MONOTONIC, &now);
+  // Not always: of many processes that start together each would look at all the others.
+  SweepIfDue(static_cast<std::uint64_t>(now.tv_sec) * 1'000'000'000 + static_cast<std::uint64_t>(now.tv_nsec));
+  return TakeFreeSlot() || (Sweep() != 0 && TakeFreeSlot()) ? Fault::kNone : Fault::kFull;
+}
+
+void Region::SettleWhatExecLeft() {
+  for (unsigned i = 0; i < kMaxProcesses; ++i) {
+    if (layout_->owners[i].load(std::memory_order_acquire) == self_.key && IsGone(i, self_.key)) SettleGone(i, self_.key);
+  }
 }
 
 bool Region::TakeFreeSlot() {

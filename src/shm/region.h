@@ -41,8 +41,8 @@ class Region {
   Fault OpenPrivate();
   bool is_open() const { return layout_ != nullptr; }
 
-  /// Takes a slot for this process, after returning what dead ones held, and this one before an exec. kFull when 512 live processes have
-  /// one; kUnavailable when the program closed our descriptor. REQUIRES: open for writing, no slot held.
+  /// Takes a slot for this process, after returning what it held before an exec. kFull when 512 live processes have one; kUnavailable when
+  /// the program closed our descriptor. REQUIRES: open for writing, no slot held.
   Fault Claim();
   /// Returns all that this process holds and its slot. REQUIRES: no other thread inside.
   void Release();
@@ -87,6 +87,7 @@ class Region {
     unsigned others_at_it = 0;
   };
   Fault Adopt(int fd, bool writable);
+  void SettleWhatExecLeft();
   bool TakeFreeSlot();
   Swept SweepAll();
   bool IsGone(unsigned slot, std::uint64_t owner) const;

@@ -123,6 +123,18 @@ TEST_CASE("Two handles of one process have a slot each and leave each other alon
   CHECK(file.region.Used(0) == 100);
 }
 
+TEST_CASE("What this process held before an exec is returned when it claims a slot again") {
+  WithFile file;
+  Region after;
+  REQUIRE(file.region.Claim() == Fault::kNone);
+  REQUIRE(file.region.Reserve(0, MemoryClass::kLinear, 60, 100));
+  const_cast<Word&>(file.region.layout().slots[0].image).fetch_add(16);  // as if another program had claimed
+  REQUIRE(after.Open(file.path.c_str()) == Fault::kNone);
+  REQUIRE(after.Claim() == Fault::kNone);
+  CHECK(after.slot() == 0);
+  CHECK(after.Used(0) == 0);
+}
+
 TEST_CASE("The file is made once, whole, for all users, and found afterwards") {
   const WithFile file;
   struct stat status = {};

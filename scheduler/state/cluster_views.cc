@@ -79,6 +79,9 @@ Result<> Cluster::Impl::CheckNode(NodeId id) const {
                   view.used.mib, view.used.cores, view.used.slots, used[p].mib, used[p].cores, used[p].slots);
     }
   }
+  if (const auto& info = (*block.infos)[id % kBlockNodes]; row.present && (info == nullptr || info->name != table_.Name(id))) {
+    return Fail(Code::kInternal, "node {}: present without its name", table_.Name(id));
+  }
   Block copy = block;
   copy.RefreshRow(id % kBlockNodes);
   const NodeRow& fresh = copy.rows[id % kBlockNodes];

@@ -79,6 +79,12 @@ Block& NodeTable::Mutable(NodeId id) {
 
 void NodeTable::SetPresent(NodeId id, bool is_present) {
   if (present(id) == is_present) return;
+  // Whoever reads a present node reads its name: also of one that publishes nothing, as every node without GPUs.
+  if (is_present && (*block(id).infos)[id % kBlockNodes] == nullptr) {
+    auto named = std::make_shared<NodeInfo>();
+    named->name = names_[id];
+    SetInfo(id, std::move(named));
+  }
   Block& block = Mutable(id);
   NodeRow& row = block.rows[id % kBlockNodes];
   row.present = is_present;

@@ -76,6 +76,23 @@ TEST_CASE("A node nobody may use says why") {
   CHECK_THAT(State(rig)["nodes"][0]["quarantine"].get<std::string>(), Catch::Contains("cannot be read"));
 }
 
+TEST_CASE("A node that publishes no devices is listed without any, before and after it is asked about") {
+  Rig rig;
+  NodeObservation bare;
+  bare.name = "cpu-only";
+  bare.uid = "u";
+  rig.With(bare).With(Node("n1").Gpus(1, 81920));
+  const json state = State(rig);
+  REQUIRE(state["nodes"].size() == 2);
+  CHECK(state["nodes"][0]["name"] == "cpu-only");
+  CHECK(state["nodes"][0]["devices"].empty());
+  const std::vector<std::string_view> candidates = {"cpu-only"};
+  const auto refused = rig.engine().Filter(test::Input("a", Ask(1).Mib(1000)), candidates);
+  REQUIRE(refused.fitting.empty());
+  CHECK_THAT(refused.texts.back(), Catch::Contains("cpu-only"));
+  CHECK(rig.engine().cluster().CheckInvariants().has_value());
+}
+
 TEST_CASE("An empty cluster has an empty state") {
   Rig rig;
   CHECK(State(rig)["nodes"] == json::array());

@@ -1,7 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
 
-#include <atomic>
 #include <deque>
 #include <functional>
 #include <map>
@@ -65,7 +64,12 @@ class ScriptedApi final : public scheduler::ClusterApi {
     return {};
   }
 
-  std::chrono::milliseconds retry_after() const override { return retry_after_; }
+  std::chrono::milliseconds retry_after() const override {
+    const MutexLock lock(mutex_);
+    ++pauses_;
+    changed_.notify_all();
+    return retry_after_;
+  }
 
   // ---- The script ----
 
@@ -98,7 +102,10 @@ class ScriptedApi final : public scheduler::ClusterApi {
     const MutexLock lock(mutex_);
     annotate_error_ = std::move(error);
   }
-  void AskToWait(std::chrono::milliseconds retry_after) { retry_after_ = retry_after; }
+  void AskToWait(std::chrono::milliseconds retry_after) {
+    const MutexLock lock(mutex_);
+    retry_after_ = retry_after;
+  }
   /// Writes hang until they are let go.
   void Hold() {
     const MutexLock lock(mutex_);
@@ -117,6 +124,11 @@ class ScriptedApi final : public scheduler::ClusterApi {
   void AwaitWrites(std::size_t count) {
     const MutexLock lock(mutex_);
     while (writes_.size() < count) changed_.wait(mutex_);
+  }
+  /// Until callers have gone to wait before another try (and asked for how long) this often.
+  void AwaitPauses(std::size_t count) {
+    const MutexLock lock(mutex_);
+    while (pauses_ < count) changed_.wait(mutex_);
   }
 
   // ---- What was seen ----
@@ -190,7 +202,8 @@ class ScriptedApi final : public scheduler::ClusterApi {
   std::size_t reads_ PARTAGE_GUARDED_BY(mutex_) = 0;
   std::size_t hanging_ PARTAGE_GUARDED_BY(mutex_) = 0;
   bool held_ PARTAGE_GUARDED_BY(mutex_) = false;
-  std::atomic<std::chrono::milliseconds> retry_after_{std::chrono::milliseconds(0)};
+  mutable std::size_t pauses_ PARTAGE_GUARDED_BY(mutex_) = 0;
+  std::chrono::milliseconds retry_after_ PARTAGE_GUARDED_BY(mutex_){0};
 };
 
 }  // namespace partage::test

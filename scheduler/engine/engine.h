@@ -78,7 +78,7 @@ class Engine {
   static Result<std::unique_ptr<Engine>> Make(Cluster& cluster, const Clock& clock, EngineOptions options, Probe& probe);
   ~Engine();
 
-  /// Which of the candidates can take the pod. Judged on one snapshot, without a lock; then the best node gets a nominal share, so that the next
+  /// Which of the candidates can take the pod. Judged on one snapshot, with no lock held; then the best node gets a nominal share, so that the next
   /// filter does not hand out the same room. A pod that fits nowhere is remembered as waiting (see Waiting).
   /// Ends the pod's earlier nominal share. Names not in the inventory are refused ("not a GPU node").
   FilterOutcome Filter(const PodInput& pod, const Candidates& candidates);
@@ -117,6 +117,10 @@ class Engine {
 
   /// What the last successful filter of a pod of this name decided; one of the last DecisionLog::kKept, else nullopt.
   std::optional<Decision> DecisionOf(std::string_view ns, std::string_view name) const;
+
+  /// Names of the policies that decide for a request: its own, or the defaults.
+  const std::string& NodePolicyOf(const device::PodRequest& request) const;
+  const std::vector<std::string>& DevicePoliciesOf(const device::PodRequest& request) const;
 
   /// Of these nodes, where shares have become free, one that would take a waiting pod: patching it makes kube-scheduler try again.
   /// nullopt when none would.

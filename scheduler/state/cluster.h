@@ -72,7 +72,7 @@ class Reservation {
 
 /// All that is known of nodes, devices and pods: the ledger. The truth lies in the API server (inventories on nodes, allocations on pods); this is derived from it and from
 /// the bindings in flight, and can be rebuilt at any time. Thread-safe: one mutex for writers, held for microseconds and never across I/O;
-/// readers take the snapshot without a lock.
+/// readers copy the pointer to the snapshot under a lock of its own, which no writer holds while it works.
 ///
 /// A pod's share:
 ///

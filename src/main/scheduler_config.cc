@@ -66,7 +66,8 @@ std::vector<Setting<SchedulerConfig>> MakeSchedulerSettings() {
           "listen", "--listen", EndpointForm(), "Where kube-scheduler reaches the extender; port 0 lets the system choose.",
           [](auto& c) -> auto& { return c.listen; }),
       MakeSetting<C>(
-          "metricsListen", "--metrics-listen", EndpointForm(), "Where /metrics, /healthz, /readyz and /debug/state are served.",
+          "metricsListen", "--metrics-listen", EndpointForm(),
+          "Where /metrics, /healthz, /readyz, /debug/state and /debug/explain are served.",
           [](auto& c) -> auto& { return c.metrics_listen; }),
       MakeSetting<C>(
           "nodePolicy", "--node-policy", NodePolicyForm(), "How nodes are ranked for pods that name no policy.",

@@ -109,7 +109,9 @@ class Partage(Process):
         return sum(value for sample, value in samples if sample.partition("{")[0] == name and all(label in sample for label in wanted))
 
     def state(self, query: str = "") -> Object:
-        return json.loads(http_get(f"{self.metrics_url}/debug/state{query}"))
+        body = http_get(f"{self.metrics_url}/debug/state{query}")
+        assert body, f"{self.name} does not answer /debug/state; it {'runs' if self.running else 'has ended'}:\n{self.log_tail()}"
+        return json.loads(body)
 
 
 class ControlPlane:

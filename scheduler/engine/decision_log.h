@@ -1,12 +1,14 @@
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
 
+#include <memory>
 #include <optional>
 #include <string>
 #include <string_view>
 #include <vector>
 
 #include "base/mutex.h"
+#include "device/request.h"
 #include "scheduler/framework/policy.h"
 #include "scheduler/state/cluster.h"
 
@@ -19,8 +21,7 @@ struct Decision {
   Score score = 0;  ///< of that node, by the node policy; larger is better
   std::size_t candidates = 0;
   std::size_t shortlist = 0;  ///< nodes that were offered to kube-scheduler, this one first
-  std::string node_policy;
-  std::vector<std::string> device_policies;
+  std::shared_ptr<const device::PodRequest> request;
 };
 
 /// The last kKept decisions, for people who ask. Thread-safe.

@@ -2,8 +2,7 @@
 #include "scheduler/engine/diagnosis.h"
 
 #include <algorithm>
-#include <map>
-#include <tuple>
+#include <utility>
 
 #include "scheduler/engine/placement.h"
 
@@ -86,36 +85,6 @@ class Search {
   std::vector<Change> changes_;
 };
 
-// Refusals of many nodes, counted by what their texts say, and the nearest of them.
-class Refusals {
- public:
-  void Add(NodeId id, const Shortfall& shortfall) {
-    const bool hopeless = shortfall.unresolvable();
-    const auto [group, fresh] = groups_.try_emplace({shortfall.reason, shortfall.needed, hopeless});
-    if (fresh) group->second.text = GroupText(shortfall);
-    ++group->second.nodes;
-    const Nearness nearness{!hopeless, shortfall.reason, -shortfall.Distance()};
-    if (nearest_ != kNoNode && nearness <= nearness_) return;
-    nearest_ = id;
-    nearness_ = nearness;
-  }
-
-  NodeId nearest() const { return nearest_; }
-  std::vector<Diagnosis::Group> Sorted() && {
-    std::vector<Diagnosis::Group> sorted;
-    for (auto& [key, group] : groups_) sorted.push_back(std::move(group));
-    std::stable_sort(sorted.begin(), sorted.end(), [](const auto& a, const auto& b) { return a.nodes > b.nodes; });
-    return sorted;
-  }
-
- private:
-  using Nearness = std::tuple<bool, Reason, double>;
-
-  std::map<std::tuple<Reason, std::int64_t, bool>, Diagnosis::Group> groups_;
-  NodeId nearest_ = kNoNode;
-  Nearness nearness_;
-};
-
 }  // namespace
 
 std::string_view ToString(ChangeKind kind) {
@@ -132,16 +101,23 @@ std::string_view ToString(ChangeKind kind) {
 Diagnosis Diagnose(const Snapshot& snapshot, const PodRequest& request, const ChainOf& chain_of) {
   const Ask ask(request, chain_of(request), *snapshot.kinds);
   Diagnosis diagnosis;
-  Refusals refusals;
+  RefusalGroups refusals;
+  NodeId nearest = kNoNode;
+  Nearness nearness;
   for (const NodeId id : snapshot.index->ordered()) {
     if (FitsOn(snapshot, id, ask)) {
       if (++diagnosis.fitting <= Diagnosis::kNamed) diagnosis.named.emplace_back(snapshot.index->Name(id));
-    } else {
-      refusals.Add(id, MeasureNode(snapshot.block(id), id % kBlockNodes, ask));
+      continue;
     }
+    const Shortfall shortfall = MeasureNode(snapshot.block(id), id % kBlockNodes, ask);
+    refusals.Add(shortfall);
+    const Nearness near = NearnessOf(shortfall);
+    if (nearest != kNoNode && near <= nearness) continue;
+    nearest = id;
+    nearness = near;
   }
-  const NodeId nearest = refusals.nearest();
-  diagnosis.groups = std::move(refusals).Sorted();
+  diagnosis.groups = refusals.groups();
+  std::stable_sort(diagnosis.groups.begin(), diagnosis.groups.end(), [](const auto& a, const auto& b) { return a.nodes > b.nodes; });
   if (diagnosis.fitting > 0 || nearest == kNoNode) return diagnosis;
   diagnosis.nearest_node = snapshot.index->Name(nearest);
   diagnosis.nearest_text = NearestText(ExplainNode(snapshot.block(nearest), nearest % kBlockNodes, ask), diagnosis.nearest_node);

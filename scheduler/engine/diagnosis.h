@@ -9,6 +9,7 @@
 
 #include "device/request.h"
 #include "scheduler/engine/ask.h"
+#include "scheduler/engine/reasons.h"
 #include "scheduler/state/snapshot.h"
 
 namespace partage::scheduler {
@@ -30,16 +31,12 @@ struct Change {
 struct Diagnosis {
   static constexpr std::size_t kNamed = 10;
 
-  struct Group {
-    std::string text;  ///< why, in the words of the pod's events
-    std::size_t nodes = 0;
-  };
-  std::vector<Group> groups;       ///< most nodes first
-  std::size_t fitting = 0;         ///< nodes that would take it now
-  std::vector<std::string> named;  ///< the first kNamed of them, by name
-  std::string nearest_node;        ///< empty when some node fits, or there are no nodes
-  std::string nearest_text;        ///< with its arithmetic
-  std::vector<Change> changes;     ///< the smallest of each kind that helps, only when no node fits
+  std::vector<RefusalGroups::Group> groups;  ///< the nodes that refuse it, most first
+  std::size_t fitting = 0;                   ///< nodes that would take it now
+  std::vector<std::string> named;            ///< the first kNamed of them, by name
+  std::string nearest_node;                  ///< empty when some node fits, or there are no nodes
+  std::string nearest_text;                  ///< with its arithmetic
+  std::vector<Change> changes;               ///< the smallest of each kind that helps, only when no node fits
 };
 
 /// The policies that decide for a request (PolicySet::For).

@@ -4,7 +4,6 @@
 #include <algorithm>
 #include <charconv>
 #include <cmath>
-#include <limits>
 #include <map>
 
 #include "scheduler/engine/placement.h"
@@ -36,6 +35,11 @@ Cluster::Placer PlacerOf(const Ask& ask) {
   };
 }
 
+PodMemory::Nearest NearestAs(std::string_view node, const Ask& ask, const Snapshot& snapshot, NodeId id, Clock::Mono now) {
+  const Shortfall shortfall = id == kNoNode ? Shortfall{} : ExplainNode(snapshot.block(id), id % kBlockNodes, ask);
+  return {std::string(node), GroupText(shortfall), NearestText(shortfall, node), now};
+}
+
 double Seconds(Clock::Mono from, Clock::Mono to) { return std::chrono::duration<double>(to - from).count(); }
 
 // The candidates' ids in one snapshot: those the caller found, unless nodes have come or gone since.
@@ -60,8 +64,6 @@ class Best {
 
   /// Whether a node of this score and name would be kept: asked before the costly part of the fit.
   bool Wants(Score score, NodeId id) const { return ranked_.size() < k_ || Better({0, id, score}, ranked_.front()); }
-  /// No lower score is wanted any more.
-  Score least() const { return ranked_.size() < k_ ? -std::numeric_limits<Score>::infinity() : ranked_.front().score; }
   void Add(const Ranked& node) {
     const auto worse_last = [this](const Ranked& a, const Ranked& b) { return Better(a, b); };
     if (ranked_.size() == k_) {
@@ -111,6 +113,7 @@ class Engine::Impl {
   Diagnosis Diagnose(const device::PodRequest& request) const;
 
   const DecisionLog& decisions() const { return decisions_; }
+  const PolicySet& policies() const { return policies_; }
   PodMemory& memory() { return memory_; }
   const EngineOptions& options() const { return options_; }
   Cluster& cluster() { return cluster_; }
@@ -137,12 +140,12 @@ std::size_t Engine::Impl::ListLength(const PodInput& pod) const {
   return options_.shortlist.automatic && !pod.has_soft_preferences ? 1 : options_.shortlist.k;
 }
 
-// The hot loop. Rows lie in no order that hardware could foresee from the candidates', so memory is asked for them ahead of time. Per node one glance, one rank and, while the node would make the list, one fit.
+// The hot loop. Rows lie in no order that hardware could foresee from the candidates', so memory is asked for them ahead of time. Per node one glance, one rank
+// and, while the node would make the list, one fit.
 std::vector<Ranked> Engine::Impl::Scan(const Ask& ask, const Snapshot& snapshot, Ids ids, std::size_t k) const {
   const Policy& policy = *ask.policies().node;
   const auto& weights = ask.request().weights;
   Best best(*snapshot.index, k);
-  Score least = best.least();
   for (std::uint32_t c = 0; c < ids.size(); ++c) {
     if (const std::size_t ahead = c + kRowsAhead; ahead < ids.size() && ids[ahead] != kNoNode)
       __builtin_prefetch(&snapshot.row(ids[ahead]));
@@ -151,10 +154,9 @@ std::vector<Ranked> Engine::Impl::Scan(const Ask& ask, const Snapshot& snapshot,
     const NodeRow& row = block.rows[ids[c] % kBlockNodes];
     if (!ask.RowMayFit(row)) continue;
     const Score score = policy.RankNode({row.used, row.total}, ask.DemandOn(row), weights);
-    if (score < least || !best.Wants(score, ids[c]) || !ask.MayFit(block, row)) continue;
+    if (!best.Wants(score, ids[c]) || !ask.MayFit(block, row)) continue;
     if (!ask.simple() && !PlaceOnNode(block, ids[c] % kBlockNodes, ask)) continue;
     best.Add({c, ids[c], score});
-    least = best.least();
   }
   return std::move(best).Sorted();
 }
@@ -198,8 +200,7 @@ FilterOutcome Engine::Impl::Filter(const PodInput& pod, const Candidates& candid
                     .score = ranked.front().score,
                     .candidates = candidates.names.size(),
                     .shortlist = ranked.size(),
-                    .node_policy = policies_.NodePolicyOf(**pod.request),
-                    .device_policies = policies_.DevicePoliciesOf(**pod.request)});
+                    .request = *pod.request});
     FilterOutcome outcome;
     for (const Ranked& node : ranked) {
       outcome.fitting.push_back(node.id);
@@ -214,40 +215,36 @@ FilterOutcome Engine::Impl::Filter(const PodInput& pod, const Candidates& candid
 
 // Texts by reason and need, so that equal ones are counted together; only the nearest node speaks for itself, and goes on speaking while its reason stays, so that the
 // message does not change with every share given elsewhere.
-FilterOutcome Engine::Impl::Refuse(const PodInput& pod, const Ask& ask, const Snapshot& snapshot, Names candidates, Ids ids) {
+FilterOutcome Engine::Impl::Refuse(const PodInput& pod, const Ask& ask, const Snapshot& snapshot, Names names, Ids ids) {
   FilterOutcome outcome;
-  std::map<std::tuple<Reason, std::int64_t, bool>, std::uint32_t> groups;  // whatever a group's text says → its text
-  std::map<Reason, std::size_t> counts;
+  RefusalGroups groups;
   const auto now = clock_.Now();
   const auto kept = memory_.NearestOf(pod.pod);
-  std::size_t nearest = candidates.size();
-  std::size_t kept_at = candidates.size();
-  Shortfall nearest_short;
-  for (std::size_t c = 0; c < candidates.size(); ++c) {
-    const Shortfall shortfall = ids[c] == kNoNode ? Shortfall{} : MeasureNode(snapshot.block(ids[c]), ids[c] % kBlockNodes, ask);
-    ++counts[shortfall.reason];
-    const bool hopeless = shortfall.unresolvable();
-    const auto [group, fresh] =
-        groups.try_emplace({shortfall.reason, shortfall.needed, hopeless}, static_cast<std::uint32_t>(outcome.texts.size()));
-    if (fresh) outcome.texts.push_back(GroupText(shortfall));
-    outcome.refusals.push_back({candidates[c], group->second, hopeless});
-    if (kept && kept->node == candidates[c] && kept->group == outcome.texts[group->second] && now - kept->since < kNearestKept) kept_at = c;
-    const auto key = [&](const Shortfall& s, std::size_t at) {
-      return std::tuple(!s.unresolvable(), s.reason, -s.Distance(),
-                        -static_cast<double>(ids[at] == kNoNode ? ids.size() : snapshot.index->Rank(ids[at])));
-    };
-    if (nearest == candidates.size() || key(shortfall, c) > key(nearest_short, nearest)) {
-      nearest = c;
-      nearest_short = shortfall;
-    }
+  const auto speaks_on = [&](std::size_t c, std::uint32_t group) {
+    return kept && kept->node == names[c] && kept->group == groups.groups()[group].text && now - kept->since < kNearestKept;
+  };
+  std::size_t speaker = names.size();
+  std::pair<Nearness, std::int64_t> nearest;
+  bool speaks_still = false;
+  for (std::size_t c = 0; c < names.size(); ++c) {
+    const bool known = ids[c] != kNoNode;
+    const Shortfall shortfall = known ? MeasureNode(snapshot.block(ids[c]), ids[c] % kBlockNodes, ask) : Shortfall{};
+    const std::uint32_t group = groups.Add(shortfall);
+    outcome.refusals.push_back({names[c], group, shortfall.unresolvable()});
+    if (speaks_still) continue;
+    speaks_still = speaks_on(c, group);
+    const std::pair near(NearnessOf(shortfall), -static_cast<std::int64_t>(known ? snapshot.index->Rank(ids[c]) : ids.size()));
+    if (!speaks_still && speaker < names.size() && near <= nearest) continue;
+    speaker = c;
+    nearest = near;
   }
-  for (const auto& [reason, nodes] : counts) probe_.OnRefusal(HamiName(reason), nodes);
-  if (candidates.empty()) return outcome;
-  if (const NodeId id = ids[nearest]; id != kNoNode) nearest_short = ExplainNode(snapshot.block(id), id % kBlockNodes, ask);
-  PodMemory::Nearest told = kept_at < candidates.size() ? *kept
-                                                        : PodMemory::Nearest{std::string(candidates[nearest]), GroupText(nearest_short),
-                                                                             NearestText(nearest_short, candidates[nearest]), now};
-  outcome.refusals[kept_at < candidates.size() ? kept_at : nearest].text = static_cast<std::uint32_t>(outcome.texts.size());
+  for (const auto& group : groups.groups()) {
+    outcome.texts.push_back(group.text);
+    probe_.OnRefusal(HamiName(group.reason), group.nodes);
+  }
+  if (names.empty()) return outcome;
+  PodMemory::Nearest told = speaks_still ? *kept : NearestAs(names[speaker], ask, snapshot, ids[speaker], now);
+  outcome.refusals[speaker].text = static_cast<std::uint32_t>(outcome.texts.size());
   outcome.texts.push_back(told.text);
   memory_.RememberRefused(pod.pod, *pod.request, std::move(told), now);
   return outcome;
@@ -329,6 +326,10 @@ std::string Engine::Explain(const device::PodRequest& request, std::string_view 
 std::optional<Engine::Remembered> Engine::Find(std::string_view ns, std::string_view name) const { return impl_->memory().Find(ns, name); }
 Diagnosis Engine::Diagnose(const device::PodRequest& request) const { return impl_->Diagnose(request); }
 std::optional<Decision> Engine::DecisionOf(std::string_view ns, std::string_view name) const { return impl_->decisions().Find(ns, name); }
+const std::string& Engine::NodePolicyOf(const device::PodRequest& request) const { return impl_->policies().NodePolicyOf(request); }
+const std::vector<std::string>& Engine::DevicePoliciesOf(const device::PodRequest& request) const {
+  return impl_->policies().DevicePoliciesOf(request);
+}
 const EngineOptions& Engine::options() const { return impl_->options(); }
 Cluster& Engine::cluster() { return impl_->cluster(); }
 

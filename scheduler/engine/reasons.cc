@@ -91,4 +91,14 @@ std::string NearestText(const Shortfall& shortfall, std::string_view node) {
   return fmt::format("{} ({})", GroupText(shortfall), Arithmetic(shortfall, node));
 }
 
+Nearness NearnessOf(const Shortfall& shortfall) { return {!shortfall.unresolvable(), shortfall.reason, -shortfall.Distance()}; }
+
+std::uint32_t RefusalGroups::Add(const Shortfall& shortfall) {
+  const auto [place, fresh] =
+      places_.try_emplace({shortfall.reason, shortfall.needed, shortfall.unresolvable()}, static_cast<std::uint32_t>(groups_.size()));
+  if (fresh) groups_.push_back({shortfall.reason, GroupText(shortfall)});
+  ++groups_[place->second].nodes;
+  return place->second;
+}
+
 }  // namespace partage::scheduler

@@ -2,8 +2,11 @@
 #pragma once
 
 #include <cstdint>
+#include <map>
 #include <string>
 #include <string_view>
+#include <tuple>
+#include <vector>
 
 #include "device/request.h"
 
@@ -54,5 +57,27 @@ std::string GroupText(const Shortfall& shortfall);
 
 /// The same with the node's own arithmetic: "… (nearest is GPU 3 of n1: 18112 MiB free, 2368 short)".
 std::string NearestText(const Shortfall& shortfall, std::string_view node);
+
+/// How near a refusal is to being overcome: the larger, the nearer.
+using Nearness = std::tuple<bool, Reason, double>;
+Nearness NearnessOf(const Shortfall& shortfall);
+
+/// Counts refusals of many nodes by GroupText, making each text once. Not thread-safe.
+class RefusalGroups {
+ public:
+  struct Group {
+    Reason reason;
+    std::string text;
+    std::size_t nodes = 0;
+  };
+  /// The group's place in groups().
+  std::uint32_t Add(const Shortfall& shortfall);
+  /// In the order in which they were first met.
+  const std::vector<Group>& groups() const { return groups_; }
+
+ private:
+  std::map<std::tuple<Reason, std::int64_t, bool>, std::uint32_t> places_;  // by all that GroupText looks at
+  std::vector<Group> groups_;
+};
 
 }  // namespace partage::scheduler

@@ -47,9 +47,13 @@ Json DiagnosisJson(const Diagnosis& diagnosis) {
   return json;
 }
 
-Json DecisionJson(const Decision& decision) {
-  return {{"node", decision.node},   {"nodePolicy", decision.node_policy}, {"devicePolicies", decision.device_policies},
-          {"score", decision.score}, {"candidates", decision.candidates},  {"shortlist", decision.shortlist}};
+Json DecisionJson(const Engine& engine, const Decision& decision) {
+  return {{"node", decision.node},
+          {"nodePolicy", engine.NodePolicyOf(*decision.request)},
+          {"devicePolicies", engine.DevicePoliciesOf(*decision.request)},
+          {"score", decision.score},
+          {"candidates", decision.candidates},
+          {"shortlist", decision.shortlist}};
 }
 
 Json DevicesJson(const std::vector<device::UuidUsage>& usage) {
@@ -103,7 +107,7 @@ http::Response ExplainReply(Engine& engine, std::string_view query) {
         fmt::format("pod {} neither waits for a share nor holds one: it asks for none, is gone, or was never sent to this scheduler", pod));
   }
   json.update(*share);
-  if (const auto decision = engine.DecisionOf(ns, name)) json["decision"] = DecisionJson(*decision);
+  if (const auto decision = engine.DecisionOf(ns, name)) json["decision"] = DecisionJson(engine, *decision);
   return Reply(200, json);
 }
 

@@ -143,9 +143,10 @@ Result<bool> IsNull(ondemand::value& value, std::string_view what) {
 class ArgsDecoder::Impl {
  public:
   Result<const ExtenderArgs*> Decode(std::string_view body, std::shared_ptr<const NodeIndex> index) {
-    Reset(body.size());
+    FreeWhatALargeBodyTook(body.size());
+    Clear();
     if (index != nullptr && DecodeAsGoWrites(body, std::move(index))) return &args_;
-    Reset(body.size());
+    Clear();
     if (auto read = ReadMembers(body); !read) return Fail(read.error());
     if (!have_pod_) return Fail(Code::kInvalid, "Pod: missing");
     return ChooseCandidates();
@@ -177,14 +178,16 @@ class ArgsDecoder::Impl {
     return ReadNameList(body.substr(start, body.size() - kClose.size() - start), *args_.index, args_.names, args_.ids);
   }
 
-  void Reset(std::size_t body) {
-    if (std::exchange(last_body_, body) > kKeptBody) {
-      parser_ = ondemand::parser();
-      pod_parser_ = simdjson::dom::parser();
-      args_ = {};
-      node_names_ = {};
-      head_ = {};
-    }
+  void FreeWhatALargeBodyTook(std::size_t next_body) {
+    if (std::exchange(last_body_, next_body) <= kKeptBody) return;
+    parser_ = ondemand::parser();
+    pod_parser_ = simdjson::dom::parser();
+    args_ = {};
+    node_names_ = {};
+    head_ = {};
+  }
+
+  void Clear() {
     args_.ids.clear();
     args_.index.reset();
     args_.names.clear();

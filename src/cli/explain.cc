@@ -17,9 +17,7 @@ struct Options {
 };
 
 Result<int> Explain(const Options& options) {
-  auto server = HttpClient::Make(options.server);
-  if (!server) return Fail(server.error());
-  const auto body = BodyOf(server->Get("/debug/explain?pod=" + EncodeParameter(options.pod)), "explain");
+  const auto body = GetBody(options.server, "/debug/explain?pod=" + EncodeParameter(options.pod), "explain");
   if (!body) return Fail(body.error());
   if (options.json) return std::puts(body->c_str()) < 0 ? 1 : 0;
   const auto text = RenderExplanation(*body, StdoutPainter());

@@ -70,6 +70,12 @@ Result<std::string> BodyOf(const Result<HttpReply>& reply, std::string_view what
   return reply->body;
 }
 
+Result<std::string> GetBody(const std::string& url, const std::string& path, std::string_view what) {
+  auto server = HttpClient::Make(url);
+  if (!server) return Fail(server.error());
+  return BodyOf(server->Get(path), what);
+}
+
 std::string EncodeParameter(std::string_view value) {
   std::string encoded;
   for (const char c : value) {

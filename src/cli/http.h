@@ -38,6 +38,9 @@ class HttpClient {
 /// The body of a 200; otherwise kInvalid with status and body, after `what`.
 Result<std::string> BodyOf(const Result<HttpReply>& reply, std::string_view what);
 
+/// The body of a GET of `path` from a server used for nothing else; errors as Make, Get and BodyOf.
+Result<std::string> GetBody(const std::string& url, const std::string& path, std::string_view what);
+
 /// Percent-encodes a query parameter's value.
 std::string EncodeParameter(std::string_view value);
 

@@ -16,10 +16,8 @@ struct Options {
 };
 
 Result<int> ShowState(const Options& options) {
-  auto server = HttpClient::Make(options.server);
-  if (!server) return Fail(server.error());
   const std::string query = options.node.empty() ? "" : "?node=" + EncodeParameter(options.node);
-  const auto body = BodyOf(server->Get("/debug/state" + query), "state");
+  const auto body = GetBody(options.server, "/debug/state" + query, "state");
   if (!body) return Fail(body.error());
   if (options.json) return std::puts(body->c_str()) < 0 ? 1 : 0;
   const auto state = ParseState(*body);

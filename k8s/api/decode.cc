@@ -241,13 +241,19 @@ constexpr Member<Node> kNode[] = {
 };
 
 template <class T, std::size_t N>
-Result<T> Decode(element document, std::string_view kind, const Member<T> (&table)[N]) {
+Result<T> DecodeUnnamed(element document, std::string_view kind, const Member<T> (&table)[N]) {
   T object;
   if (auto done = ReadMembers(document, object, table); !done) {
     const auto& message = done.error().message;
     return Fail(Code::kInvalid, "{}{}", kind, message.starts_with('.') ? " " + message.substr(1) : message);
   }
-  if (object.name.empty()) return Fail(Code::kInvalid, "{} metadata.name is missing", kind);
+  return object;
+}
+
+template <class T, std::size_t N>
+Result<T> Decode(element document, std::string_view kind, const Member<T> (&table)[N]) {
+  auto object = DecodeUnnamed(document, kind, table);
+  if (object && object->name.empty()) return Fail(Code::kInvalid, "{} metadata.name is missing", kind);
   return object;
 }
 
@@ -264,6 +270,7 @@ Result<T> DecodeText(std::string_view json, Result<T> (*decode)(element)) {
 }  // namespace
 
 Result<Pod> DecodePod(element object) { return Decode<Pod>(object, "Pod", kPod); }
+Result<Pod> DecodeNewPod(element object) { return DecodeUnnamed<Pod>(object, "Pod", kPod); }
 Result<Node> DecodeNode(element object) { return Decode<Node>(object, "Node", kNode); }
 Result<Pod> DecodePodText(std::string_view json) { return DecodeText<Pod>(json, DecodePod); }
 Result<Node> DecodeNodeText(std::string_view json) { return DecodeText<Node>(json, DecodeNode); }

@@ -44,6 +44,10 @@ class HttpClient final : public Client {
 
   Result<Reply> Get(const std::string& path) override { return Request("GET", path, {}, {}); }
   Result<Reply> Post(const std::string& path, const std::string& body) override { return Request("POST", path, body, std::string(kJson)); }
+  Result<Reply> PostBy(Clock::Mono send_by, const std::string& path, const std::string& body) override {
+    return Request("POST", path, body, std::string(kJson), send_by);
+  }
+  Result<Reply> Put(const std::string& path, const std::string& body) override { return Request("PUT", path, body, std::string(kJson)); }
   Result<Reply> Patch(const std::string& path, const std::string& body, const std::string& content_type) override {
     return Request("PATCH", path, body, content_type);
   }
@@ -59,11 +63,13 @@ class HttpClient final : public Client {
  private:
   std::unique_ptr<Connection> NewConnection() { return Connection::Make(endpoint_, tls_.get(), config_.connect_timeout); }
 
-  Result<Reply> Request(std::string method, const std::string& path, const std::string& body, std::string content_type) {
+  Result<Reply> Request(std::string method, const std::string& path, const std::string& body, std::string content_type,
+                        Clock::Mono send_by = Clock::Mono::max()) {
     Reply reply;
     bool too_large = false;
     Exchange exchange{.method = std::move(method), .path = path, .body = body, .content_type = std::move(content_type)};
     exchange.deadline = SteadyClock::now() + config_.request_timeout;
+    exchange.send_by = std::min(send_by, exchange.deadline);
     exchange.on_data = [&](std::string_view piece) {
       too_large = reply.body.size() + piece.size() > kMaxBody;
       if (!too_large) reply.body += piece;
@@ -83,7 +89,7 @@ class HttpClient final : public Client {
     if (!IsCleanPath(exchange.path)) return Fail(Code::kInvalid, "path \"{}\" holds a character that must be escaped", exchange.path);
     bool retry_delivery = true, retry_token = true;
     for (;;) {
-      auto connection = pool.Acquire(exchange.deadline);
+      auto connection = pool.Acquire(exchange.send_by);
       if (!connection) return Fail(Code::kUnavailable, "{}: all {} connections are busy", What(exchange), config_.max_connections);
       const bool reused = connection->open();
       bool renewed = false;

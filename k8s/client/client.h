@@ -41,6 +41,10 @@ class Client {
 
   virtual Result<Reply> Get(const std::string& path) = 0;
   virtual Result<Reply> Post(const std::string& path, const std::string& body) = 0;
+  /// A POST of which nothing is sent after `send_by`: kUnavailable then. For writes that are allowed only for a while; a process that is stopped in between
+  /// finds that it is too late.
+  virtual Result<Reply> PostBy(Clock::Mono send_by, const std::string& path, const std::string& body) = 0;
+  virtual Result<Reply> Put(const std::string& path, const std::string& body) = 0;
   virtual Result<Reply> Patch(const std::string& path, const std::string& body, const std::string& content_type) = 0;
   virtual Result<Reply> Delete(const std::string& path) = 0;
 

@@ -24,6 +24,7 @@ struct Exchange {
   std::function<bool(std::string_view piece)> on_data;  ///< pieces that arrived together come as one; false: enough
   std::chrono::milliseconds idle{0};                    ///< longest silence of the server; 0: no bound
   std::chrono::steady_clock::time_point deadline = std::chrono::steady_clock::time_point::max();
+  std::chrono::steady_clock::time_point send_by = std::chrono::steady_clock::time_point::max();  ///< no byte leaves later
   std::stop_token stop;
 };
 

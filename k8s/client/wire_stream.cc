@@ -3,6 +3,7 @@
 
 #include <openssl/err.h>
 #include <poll.h>
+#include <sys/socket.h>
 
 #include <cerrno>
 #include <cstring>
@@ -57,13 +58,28 @@ bool WireStream::Fill() {
 ssize_t WireStream::write(const char* from, std::size_t size) {
   for (;;) {
     ssize_t put = 0;
-    const auto outcome = TryWrite(from, size, put);
+    const auto outcome = InTime() ? TryWrite(from, size, put) : Try::kFailed;
     if (outcome == Try::kDone) return put;
     if (outcome != Try::kFailed && Wait(outcome)) continue;
     // A record that is half on its way must not be completed by the goodbye of the TLS shutdown: a request that failed here was not sent.
     if (ssl_ != nullptr) SSL_set_quiet_shutdown(ssl_, 1);
     return -1;
   }
+}
+
+// What the kernel still holds of a request that was given up must not reach the server when the network comes back: the close becomes a reset.
+void WireStream::ForgetUnsent() {
+  const linger at_once{1, 0};
+  ::setsockopt(fd_, SOL_SOCKET, SO_LINGER, &at_once, sizeof at_once);
+}
+
+// Looked at right before each piece is sent: the process may have been stopped since the request was begun.
+bool WireStream::InTime() {
+  if (SteadyClock::now() < exchange_.send_by) return true;
+  timed_out_ = true;
+  ForgetUnsent();
+  trouble_ = "too late to be sent";
+  return false;
 }
 
 WireStream::Try WireStream::TryRead(char* to, std::size_t size, ssize_t& got) {
@@ -113,6 +129,7 @@ bool WireStream::Wait(Try wanted) {
     if (exchange_.stop.stop_requested()) return trouble_ = "stopped", false;
     if (now >= ends) {
       timed_out_ = true;
+      ForgetUnsent();
       trouble_ = fmt::format("nothing for {} ms", std::chrono::duration_cast<milliseconds>(now - started).count());
       return false;
     }

@@ -44,6 +44,8 @@ class WireStream final : public httplib::Stream {
   Try TryWrite(const char* from, std::size_t size, ssize_t& put);
   Try FromTls(int result, ssize_t& moved);
   Try FromSocket(ssize_t result, Try again, ssize_t& moved);
+  bool InTime();
+  void ForgetUnsent();
   bool Wait(Try wanted);
   bool Fill();
 

@@ -22,6 +22,7 @@ using std::chrono::seconds;
 constexpr seconds kListIdle{60};    // an API server gives up on a LIST after as long
 constexpr seconds kWatchGrace{30};  // how late a server may end a watch
 constexpr seconds kShortWatch{1};
+constexpr seconds kLongestWaitForWanted{1};  // somebody waits for the read
 constexpr std::size_t kMaxErrorBody = 1 << 20;
 constexpr std::size_t kMaxPage = 1u << 30;
 
@@ -109,10 +110,21 @@ class Reflector<T>::Impl {
 
   const ReflectorStats& stats() const { return stats_; }
 
+  std::uint64_t ReadAgain() {
+    MutexLock lock(mutex_);
+    const auto number = ++reads_wanted_;
+    watch_stop_.request_stop();
+    stop_signal_.notify_all();
+    return number;
+  }
+
+  bool HasRead(std::uint64_t number) const { return reads_done_ >= number; }
+
  private:
   void Run(std::stop_token stop) {
     stop_ = std::move(stop);
     while (!stop_.stop_requested()) {
+      if (ReadIsWanted()) version_.clear();
       const auto ending = !version_.empty() ? Watch() : watch_list_ ? ReadStream() : ReadPages();
       if (ending.error && !stop_.stop_requested()) Recover(ending);
     }
@@ -121,12 +133,16 @@ class Reflector<T>::Impl {
   void Recover(const Ending& ending) {
     ++stats_.errors;
     if (!ending.keep_version) version_.clear();
-    const auto delay = std::max(backoff_.Next(), ending.at_least);
+    const auto backoff = ReadIsWanted() ? std::min<milliseconds>(backoff_.Next(), kLongestWaitForWanted) : backoff_.Next();
+    const auto delay = std::max(backoff, ending.at_least);
     log::warn("{}{}: {}; {} in {} ms", client_.server(), options_.path, ending.error->message,
               ending.keep_version ? "watching again" : "reading all again", delay.count());
     MutexLock lock(mutex_);
-    stop_signal_.wait_for(mutex_, stop_, delay, [] { return false; });
+    const auto wanted = reads_wanted_.load();
+    stop_signal_.wait_for(mutex_, stop_, delay, [&] { return reads_wanted_ != wanted; });
   }
+
+  bool ReadIsWanted() const { return reads_wanted_ != reads_done_; }
 
   std::string Path(const std::string& query) const {
     return fmt::format("{}?{}{}{}", options_.path, options_.query, options_.query.empty() ? "" : "&", query);
@@ -134,6 +150,9 @@ class Reflector<T>::Impl {
 
   // A GET whose body goes to `on_data` when the status is 200, else into the reply.
   Answer Fetch(const std::string& path, milliseconds idle, const std::function<bool(std::string_view)>& on_data) {
+    return Fetch(path, idle, on_data, stop_);
+  }
+  Answer Fetch(const std::string& path, milliseconds idle, const std::function<bool(std::string_view)>& on_data, std::stop_token stop) {
     Answer answer;
     Client::Stream stream;
     stream.idle = idle;
@@ -146,7 +165,7 @@ class Reflector<T>::Impl {
       answer.reply.body += piece;
       return answer.reply.body.size() < kMaxErrorBody;
     };
-    answer.transport = client_.GetStream(path, stream, stop_);
+    answer.transport = client_.GetStream(path, stream, std::move(stop));
     return answer;
   }
 
@@ -245,15 +264,31 @@ class Reflector<T>::Impl {
       return true;
     };
     const auto path = WatchPath("&resourceVersion=" + Escape(version_));
-    const auto answer = Fetch(path, watch_idle_, [&](std::string_view piece) {
+    const auto on_data = [&](std::string_view piece) {
       const bool more = Feed(frames, piece, on_frame, ending);
       sink_.Flush();
       return more;
-    });
+    };
+    const auto stop = NewWatchStop();
+    const std::stop_callback with_us(stop_, [this] { StopWatch(); });
+    const auto answer = Fetch(path, watch_idle_, on_data, stop);
+    if (ReadIsWanted()) return {};
     if (ending.error) return ending;
     if (answer.reply.status != 200) return WatchRefused(answer);
     if (quiet && clock_.Now() - started < kShortWatch) return Failed({Code::kUnknown, "the watch ended at once, without an event"});
     return {};
+  }
+
+  std::stop_token NewWatchStop() {
+    MutexLock lock(mutex_);
+    watch_stop_ = std::stop_source();
+    if (ReadIsWanted()) watch_stop_.request_stop();
+    return watch_stop_.get_token();
+  }
+
+  void StopWatch() {
+    MutexLock lock(mutex_);
+    watch_stop_.request_stop();
   }
 
   // A server that cannot be reached, or is too busy, has not forgotten our version: everything else needs a new read.
@@ -295,6 +330,7 @@ class Reflector<T>::Impl {
   void BeginRead() {
     ++stats_.lists;
     unflushed_ = 0;
+    read_begun_ = reads_wanted_;
     sink_.ReplaceBegin();
   }
 
@@ -302,6 +338,7 @@ class Reflector<T>::Impl {
     version_ = std::move(version);
     sink_.ReplaceEnd();
     sink_.Flush();
+    reads_done_ = read_begun_;
     MutexLock lock(mutex_);
     synced_ = true;
     synced_signal_.notify_all();
@@ -353,6 +390,9 @@ class Reflector<T>::Impl {
   std::stop_token stop_;
   ReflectorStats stats_;
   std::atomic<bool> synced_{false};
+  std::atomic<std::uint64_t> reads_wanted_{0}, reads_done_{0};  // numbers of ReadAgain
+  std::uint64_t read_begun_ = 0;                                // the number that the read in progress serves
+  std::stop_source watch_stop_ PARTAGE_GUARDED_BY(mutex_);      // of the watch in progress
   mutable Mutex mutex_;
   mutable CondVar synced_signal_, stop_signal_;
   std::jthread thread_;  // last: it uses everything above
@@ -380,6 +420,16 @@ bool Reflector<T>::WaitSynced(std::chrono::milliseconds timeout) const {
 template <class T>
 const ReflectorStats& Reflector<T>::stats() const {
   return impl_->stats();
+}
+
+template <class T>
+std::uint64_t Reflector<T>::ReadAgain() {
+  return impl_->ReadAgain();
+}
+
+template <class T>
+bool Reflector<T>::HasRead(std::uint64_t number) const {
+  return impl_->HasRead(number);
 }
 
 template <class T>

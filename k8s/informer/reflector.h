@@ -58,6 +58,7 @@ struct ReflectorStats {
 ///            │      ▲                                                │      ▲                │
 ///            └──────┘ failed (back-off)                              └──────┘ ended by the server; or 429, server unreachable (back-off)
 ///
+/// Every full read asks for the newest state (no resourceVersion), which the API server answers from, or confirms with, a quorum of its store.
 /// Back-off: first, doubling up to max, jittered to [d, 2d), from the start again after two healthy minutes; never shorter than a Retry-After.
 template <class T>
 class Reflector {
@@ -69,6 +70,10 @@ class Reflector {
   /// Blocks until synced or the time is up; returns synced(). Thread-safe.
   bool WaitSynced(std::chrono::milliseconds timeout) const;
   const ReflectorStats& stats() const;
+  /// Has everything read in full once more, by a consistent read that begins after this call. Returns its number, for HasRead. Thread-safe.
+  std::uint64_t ReadAgain();
+  /// Whether the sink shows all that was true when the ReadAgain that returned `number` was called. Thread-safe.
+  bool HasRead(std::uint64_t number) const;
   /// Idempotent; returns when the thread has ended (within about a second).
   void Stop();
 

@@ -6,6 +6,7 @@
 #include <cmath>
 #include <map>
 
+#include "scheduler/engine/idle_cluster.h"
 #include "scheduler/engine/placement.h"
 #include "scheduler/engine/pod_memory.h"
 #include "scheduler/engine/policy_set.h"
@@ -111,6 +112,7 @@ class Engine::Impl {
   std::optional<std::string> NodeWorthRetrying(const std::vector<std::string>& freed) const;
   std::string Explain(const device::PodRequest& request, std::string_view node) const;
   Diagnosis Diagnose(const device::PodRequest& request) const;
+  std::optional<std::string> WhyNever(const device::PodRequest& request) const;
 
   const DecisionLog& decisions() const { return decisions_; }
   const PolicySet& policies() const { return policies_; }
@@ -303,6 +305,11 @@ Diagnosis Engine::Impl::Diagnose(const device::PodRequest& request) const {
   return scheduler::Diagnose(*cluster_.snapshot(), request, [this](const device::PodRequest& asked) { return policies_.For(asked); });
 }
 
+std::optional<std::string> Engine::Impl::WhyNever(const device::PodRequest& request) const {
+  const auto snapshot = cluster_.snapshot();
+  return WhyNotWhenIdle(*snapshot, Ask(request, policies_.For(request), *snapshot->kinds));
+}
+
 Result<std::unique_ptr<Engine>> Engine::Make(Cluster& cluster, const Clock& clock, EngineOptions options, Probe& probe) {
   auto policies = PolicySet::Make(options.node_policy, options.device_policies);
   if (!policies) return Fail(policies.error());
@@ -330,6 +337,7 @@ const std::string& Engine::NodePolicyOf(const device::PodRequest& request) const
 const std::vector<std::string>& Engine::DevicePoliciesOf(const device::PodRequest& request) const {
   return impl_->policies().DevicePoliciesOf(request);
 }
+std::optional<std::string> Engine::WhyNever(const device::PodRequest& request) const { return impl_->WhyNever(request); }
 const EngineOptions& Engine::options() const { return impl_->options(); }
 Cluster& Engine::cluster() { return impl_->cluster(); }
 

@@ -129,6 +129,10 @@ class Engine {
   /// Verdict on one node for people: "fits", or the arithmetic.
   std::string Explain(const device::PodRequest& request, std::string_view node) const;
 
+  /// Why no node could take the pod even if none ran anything and all devices were well, of the nearest node; nullopt when one could, or when that
+  /// cannot be told quickly. Takes milliseconds over thousands of nodes when the answer is no.
+  std::optional<std::string> WhyNever(const device::PodRequest& request) const;
+
   const EngineOptions& options() const;
   Cluster& cluster();
 

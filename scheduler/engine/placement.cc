@@ -340,9 +340,9 @@ Shortfall MeasureNode(const Block& block, std::uint32_t row, const Ask& ask) {
 Shortfall ExplainNode(const Block& block, std::uint32_t row, const Ask& ask) {
   Shortfall shortfall = MeasureNode(block, row, ask);
   if (shortfall.reason == Reason::kUnknownNode) return shortfall;
-  const NodeInfo& info = *(*block.infos)[row];
-  if (shortfall.reason == Reason::kQuarantined) shortfall.detail = info.quarantine;
-  if (shortfall.position >= 0) shortfall.device = info.inventory.devices[static_cast<std::size_t>(shortfall.position)].index;
+  const auto& info = (*block.infos)[row];  // null for a node that never published anything
+  if (info && shortfall.reason == Reason::kQuarantined) shortfall.detail = info->quarantine;
+  if (info && shortfall.position >= 0) shortfall.device = info->inventory.devices[static_cast<std::size_t>(shortfall.position)].index;
   return shortfall;
 }
 

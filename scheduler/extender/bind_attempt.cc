@@ -5,11 +5,15 @@
 
 #include <fmt/format.h>
 
+#include "base/fault_point.h"
 #include "device/allocation_codec.h"
 #include "scheduler/extender/binding_document.h"
 
 namespace partage::scheduler {
 namespace {
+
+// An API server ends every request after its --request-timeout, 60 s by default. Twice that, a write whose reply was lost will not be executed any more.
+constexpr std::chrono::seconds kWriteLifetime{120};
 
 bool MayPass(Code code) { return code == Code::kUnavailable || code == Code::kUnknown; }
 
@@ -50,9 +54,14 @@ Error BindAttempt::GiveUp(std::string_view why) {
 
 void BindAttempt::Abandon() {
   if (reservation_) reservation_->LeaveUnresolved();
+  if (permit_) permit_->Keep();
 }
 
 std::optional<Result<>> BindAttempt::ReserveShare() {
+  const auto term = context_.fence.CurrentTerm();
+  if (!term) return GivenBack(term.error());
+  term_ = *term;
+  FaultPoint("bind.reserve.before");
   auto reservation = context_.engine.Reserve(pod_, node_);
   // Not found: no filter of ours has seen the pod (we were restarted since, or it wants nothing of ours), or the node is gone. The pod itself tells which.
   if (!reservation && reservation.error().code == Code::kNotFound) return ReserveAfterLook();
@@ -74,6 +83,7 @@ std::optional<Result<>> BindAttempt::ReserveAfterLook() {
 std::optional<Result<>> BindAttempt::TakeReservation(Result<Reservation> reservation) {
   if (!reservation) return GivenBack(reservation.error());
   reservation_.emplace(*std::move(reservation));
+  FaultPoint("bind.reserve.after");
   auto binding = MakeBinding(*reservation_, context_.vendors, context_.clock.WallNow());
   if (!binding) return GivenBack(binding.error());
   binding_ = *std::move(binding);
@@ -84,9 +94,18 @@ std::optional<Result<>> BindAttempt::Write() {
   // Exposed first, then the look at the clock: whoever finds us late and not exposed may say that nothing has been written.
   exposed_ = true;
   if (Expired() && !unresolved_) return tl::unexpected(GiveUp("no time left"));
+  auto permit = context_.fence.BeginWrite(term_);
+  if (!permit) return Fenced(permit.error());
+  binding_.send_by = permit->send_by();
+  FaultPoint("bind.write.before");
   const auto written = context_.api.WriteBinding(binding_);
+  FaultPoint("bind.write.after");
   context_.on_write(written);
   if (!written && written.error().code != Code::kUnknown) exposed_ = unresolved_;
+  if (!written && written.error().code == Code::kUnknown) {
+    permit_ = std::move(*permit);
+    lost_at_ = context_.clock.Now();
+  }
   if (written) return Bound();
   switch (written.error().code) {
     case Code::kUnavailable: return WaitAfter(written.error(), Stage::kWrite);
@@ -98,6 +117,14 @@ std::optional<Result<>> BindAttempt::Write() {
   // Such a refusal is about this write alone. It says nothing of an earlier one whose reply was lost.
   if (unresolved_) return WaitAfter(written.error(), Stage::kLook);
   return GivenBack(written.error());
+}
+
+// Another may write now, or has written since the share was taken. What an earlier write of ours may yet do is looked for, but nothing is written again.
+std::optional<Result<>> BindAttempt::Fenced(const Error& error) {
+  exposed_ = unresolved_;
+  const bool just_seen_unbound = stage_ == Stage::kLook;
+  if (unresolved_ && !(just_seen_unbound && context_.clock.Now() >= lost_at_ + kWriteLifetime)) return WaitAfter(error, Stage::kLook);
+  return GivenBack(error);
 }
 
 std::optional<Result<>> BindAttempt::Look() {
@@ -125,14 +152,18 @@ std::optional<Result<>> BindAttempt::WaitAfter(const Error& error, Stage next) {
 }
 
 Result<> BindAttempt::Bound() {
+  FaultPoint("bind.commit.before");
   if (reservation_) reservation_->Commit();
   reservation_.reset();
   context_.engine.Forget(pod_.uid);
+  FaultPoint("bind.commit.after");
   return {};
 }
 
 Result<> BindAttempt::GivenBack(const Error& error) {
+  FaultPoint("bind.give-back.before");
   reservation_.reset();
+  FaultPoint("bind.give-back.after");
   return Fail(error, fmt::format("bind pod {} to node {}", pod_.FullName(), node_));
 }
 

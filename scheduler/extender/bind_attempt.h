@@ -12,6 +12,7 @@
 #include "scheduler/engine/engine.h"
 #include "scheduler/extender/cluster_api.h"
 #include "scheduler/extender/pod_request.h"
+#include "scheduler/extender/write_fence.h"
 #include "vendors/vendor.h"
 
 namespace partage::scheduler {
@@ -22,6 +23,7 @@ struct BindContext {
   ClusterApi& api;
   const vendors::Catalog& vendors;
   const PodRequests& requests;
+  WriteFence& fence;
   const Clock& clock;
   std::function<void(const Result<>& outcome)> on_write;  ///< after each WriteBinding; any thread
 };
@@ -36,6 +38,8 @@ struct BindContext {
 ///                kLook ──▶ bound with our allocation: bound.  Bound otherwise, gone, or refused for good: given back
 ///
 /// While a write may have been executed (exposed), only the API server's word ends the hold on the share.
+/// The fence is asked before every write. Where it is closed for the term in which the share was taken, nothing is written any more: the share is given back, or,
+/// while exposed, looked after until the pod is seen bound or gone, or the lost write is too old to happen.
 class BindAttempt {
  public:
   BindAttempt(const BindContext& context, PodRef pod, std::string node, Clock::Mono deadline);
@@ -47,7 +51,7 @@ class BindAttempt {
   /// Ends an attempt that is not exposed: gives the share back. The error says what was tried last.
   Error GiveUp(std::string_view why);
 
-  /// Leaves the share held though this object goes away.
+  /// Leaves the share held, and the lease to run out, though this object goes away.
   void Abandon();
 
   /// A write has been, or is just being, made that may be executed. Thread-safe. False after the deadline means that none ever will be.
@@ -62,6 +66,7 @@ class BindAttempt {
   std::optional<Result<>> ReserveAfterLook();
   std::optional<Result<>> TakeReservation(Result<Reservation> reservation);
   std::optional<Result<>> Write();
+  std::optional<Result<>> Fenced(const Error& error);
   std::optional<Result<>> Look();
   std::optional<Result<>> Judge(const k8s::Pod& live);
   std::optional<Result<>> WaitAfter(const Error& error, Stage next);
@@ -77,7 +82,10 @@ class BindAttempt {
   const Clock::Mono deadline_;
 
   Stage stage_ = Stage::kReserve;
-  std::optional<Reservation> reservation_;  // none for a pod that takes nothing of ours
+  std::optional<Reservation> reservation_;    // none for a pod that takes nothing of ours
+  WriteFence::Term term_ = 0;                 // in which the share was taken
+  std::optional<WriteFence::Permit> permit_;  // of the last write whose reply was lost
+  Clock::Mono lost_at_{};                     // when it was lost
   k8s::Binding binding_;
   bool unresolved_ = false;            // an earlier write may be executed yet
   std::atomic<bool> exposed_ = false;  // the same, or one is being made

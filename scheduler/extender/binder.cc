@@ -12,6 +12,7 @@
 
 #include <fmt/format.h>
 
+#include "base/fault_point.h"
 #include "base/log.h"
 #include "base/mutex.h"
 #include "metrics/catalog.h"
@@ -75,7 +76,13 @@ class Binder::Impl {
        metrics::Registry& registry)
       : requests_(vendors),
         writes_(registry),
-        context_{engine, api, vendors, requests_, clock, [this](const Result<>& outcome) { writes_.Count(outcome); }},
+        context_{engine,
+                 api,
+                 vendors,
+                 requests_,
+                 options.fence == nullptr ? open_fence_ : *options.fence,
+                 clock,
+                 [this](const Result<>& outcome) { writes_.Count(outcome); }},
         options_(options) {
     timer_ = std::jthread([this] { KeepTime(); });
     for (int i = 0; i < std::max(1, options.workers); ++i) workers_.emplace_back([this] { Work(); });
@@ -166,7 +173,11 @@ class Binder::Impl {
 
   // The attempt is over and the ledger settled.
   void Conclude(const JobPtr& job, Result<> outcome) {
-    if (const Done done = Retire(*job)) return done(std::move(outcome));
+    FaultPoint("bind.answer.before");
+    if (const Done done = Retire(*job)) {
+      done(std::move(outcome));
+      return FaultPoint("bind.answer.after");
+    }
     log::info("{}: settled in the background: {}", job->Name(), outcome ? "done" : outcome.error().message);
   }
 
@@ -292,6 +303,7 @@ class Binder::Impl {
 
   const PodRequests requests_;
   const WriteCounts writes_;
+  OpenFence open_fence_;
   const BindContext context_;
   const BinderOptions options_;
 

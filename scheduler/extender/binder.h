@@ -11,6 +11,7 @@
 #include "metrics/registry.h"
 #include "scheduler/engine/engine.h"
 #include "scheduler/extender/cluster_api.h"
+#include "scheduler/extender/write_fence.h"
 #include "vendors/vendor.h"
 
 namespace partage::scheduler {
@@ -19,6 +20,7 @@ struct BinderOptions {
   int workers = 32;                          ///< bindings in flight to the API server
   std::size_t max_queue = 4096;              ///< beyond: refused at once with kUnavailable
   std::chrono::milliseconds deadline{8000};  ///< from the call to `done`; an outcome still unknown then is settled in the background
+  WriteFence* fence = nullptr;               ///< asked before every write; must outlive the Binder. Null: this replica is alone
 };
 
 /// Binds pods: reserve in the ledger → one POST binding that carries the allocation → confirm after the 201, or give everything back.
@@ -30,6 +32,7 @@ struct BinderOptions {
 /// | 409 otherwise, 404, other 4xx            | given back                                                                  | the error    |
 /// | never executed (429, connection refused) | retried with back-off until the deadline, then given back                   | the error    |
 /// | unknown (lost reply, time-out, 5xx)      | held; the same Binding is written again, and the pod is read, until one of the rows above holds. Never given back on a guess | success, or kUnknown at the deadline while settling goes on in the background |
+/// | not sent: another replica may write      | given back; held when an earlier write of ours may yet be executed          | kUnavailable |
 ///
 /// Thread-safe. `engine`, `api`, `vendors`, `clock`, `registry` must outlive it.
 class Binder {

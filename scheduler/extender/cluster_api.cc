@@ -33,7 +33,7 @@ class KubeClusterApi final : public ClusterApi {
     if (!path) return Fail(path.error());
     if (auto node = CheckName("node", binding.node); !node) return node;
     *path += "/binding";
-    auto reply = Done(client_.Post(*path, k8s::EncodeBinding(binding)), "POST", *path);
+    auto reply = Done(client_.PostBy(binding.send_by, *path, k8s::EncodeBinding(binding)), "POST", *path);
     return reply ? Result<>{} : Fail(reply.error());
   }
 

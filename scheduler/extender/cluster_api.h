@@ -18,7 +18,7 @@ class ClusterApi {
   virtual ~ClusterApi() = default;
 
   /// One POST …/binding. kConflict (409), kNotFound (404), kInvalid (other 4xx, or a name that is none of Kubernetes'), kUnavailable (certainly not
-  /// executed: throttled, never sent), kUnknown (may have been executed: lost reply, time-out, 5xx).
+  /// executed: throttled, never sent, too late by `binding.send_by`), kUnknown (may have been executed: lost reply, time-out, 5xx).
   virtual Result<> WriteBinding(const k8s::Binding& binding) = 0;
 
   /// The live pod. kNotFound when gone.

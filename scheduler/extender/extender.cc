@@ -15,7 +15,11 @@ namespace {
 
 using std::chrono::steady_clock;
 
-constexpr std::string_view kNotReady = "partage-scheduler is not ready: it has not yet read all nodes and pods; try again in a moment";
+constexpr std::string_view kNotReady =
+    "partage-scheduler is not ready: it has not yet read all nodes and pods, or another replica is the active one; try again in a moment";
+
+// Such an answer ends its connection: behind a Service the next one may lead to the replica that is active.
+constexpr std::string_view kNotReadyOutcome = "not_ready";
 
 // One decoder a server thread: it keeps its buffers, and what it decodes is used before the thread takes its next request.
 ArgsDecoder& ThreadDecoder() {
@@ -58,10 +62,10 @@ class Extender::Impl {
       : engine_(engine),
         binder_(binder),
         requests_(vendors),
-        filter_times_(registry, metrics::kFilterSeconds, {"fit", "refused", "invalid", "not_ours", "not_ready"}),
+        filter_times_(registry, metrics::kFilterSeconds, {"fit", "refused", "invalid", "not_ours", kNotReadyOutcome}),
         prioritize_time_(registry.GetHistogram(metrics::kPrioritizeSeconds)),
         bind_times_(registry, metrics::kBindSeconds,
-                    {"bound", "not_ready", "invalid", "not_found", "conflict", "unavailable", "unknown", "internal"}),
+                    {"bound", kNotReadyOutcome, "invalid", "not_found", "conflict", "unavailable", "unknown", "internal"}),
         bad_filters_(registry.GetCounter(metrics::kRequestErrors, {"/filter"})),
         bad_prioritizes_(registry.GetCounter(metrics::kRequestErrors, {"/prioritize"})),
         bad_binds_(registry.GetCounter(metrics::kRequestErrors, {"/bind"})) {}
@@ -74,6 +78,7 @@ class Extender::Impl {
     std::string_view outcome;
     http::Response response = Json(FilterReply(**args, ready, outcome));
     filter_times_.Observe(outcome, watch.Seconds());
+    response.close = outcome == kNotReadyOutcome;
     return response;
   }
 
@@ -91,8 +96,10 @@ class Extender::Impl {
     auto args = DecodeBindArgs(request.body);
     if (!args) return respond(Malformed(args.error(), bad_binds_));
     if (!ready) {
-      bind_times_.Observe("not_ready", watch.Seconds());
-      return respond(Json(EncodeBindResult(kNotReady)));
+      bind_times_.Observe(kNotReadyOutcome, watch.Seconds());
+      http::Response response = Json(EncodeBindResult(kNotReady));
+      response.close = true;
+      return respond(std::move(response));
     }
     binder_.Bind(std::move(args->pod), std::move(args->node), [this, watch, respond = std::move(respond)](const Result<>& bound) {
       bind_times_.Observe(bound ? "bound" : ToString(bound.error().code), watch.Seconds());
@@ -113,7 +120,7 @@ class Extender::Impl {
       return EncodeAllPass(args);
     }
     if (!ready) {
-      outcome = "not_ready";
+      outcome = kNotReadyOutcome;
       return EncodeFilterError(kNotReady);
     }
     const FilterOutcome filtered = engine_.Filter(pod, args.candidates());

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "base/text_file.h"
 
+#include <array>
 #include <cerrno>
 #include <cstring>
 #include <fstream>
@@ -10,10 +11,12 @@ namespace partage {
 Result<std::string> ReadTextFile(const std::string& path, std::size_t max_bytes) {
   std::ifstream file(path, std::ios::binary);
   if (!file) return Fail(errno == ENOENT ? Code::kNotFound : Code::kInvalid, "{}: {}", path, std::strerror(errno));
-  std::string text(max_bytes + 1, '\0');
-  file.read(text.data(), static_cast<std::streamsize>(text.size()));
+  std::string text;
+  std::array<char, 16384> piece;
+  while (text.size() <= max_bytes && (file.read(piece.data(), piece.size()), file.gcount() > 0)) {
+    text.append(piece.data(), static_cast<std::size_t>(file.gcount()));
+  }
   if (file.bad()) return Fail(Code::kInvalid, "{}: cannot be read ({})", path, std::strerror(errno));
-  text.resize(static_cast<std::size_t>(file.gcount()));
   if (text.size() > max_bytes) return Fail(Code::kInvalid, "{}: is over {} bytes", path, max_bytes);
   return text;
 }

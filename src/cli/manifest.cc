@@ -15,6 +15,7 @@ namespace {
 using nlohmann::json;
 
 constexpr int kDeepest = 64;
+constexpr int kMostValues = 100'000;
 
 json PlainScalar(const YAML::Node& node) {
   if (bool value = false; YAML::convert<bool>::decode(node, value)) return value;
@@ -23,20 +24,31 @@ json PlainScalar(const YAML::Node& node) {
   return node.Scalar();
 }
 
-/// YAML to JSON as kubectl does it: what is quoted stays text.
-json ToJson(const YAML::Node& node, int depth = 0) {
-  if (depth > kDeepest) throw YAML::ParserException(node.Mark(), "nested too deeply");
-  if (node.IsScalar()) return node.Tag() == "!" ? json(node.Scalar()) : PlainScalar(node);
-  if (node.IsSequence()) {
+/// YAML to JSON as kubectl does it: what is quoted stays text. A few lines of aliases may stand for more than any memory holds, so there is a limit.
+class Converter {
+ public:
+  json Convert(const YAML::Node& node, int depth = 0) {
+    if (depth > kDeepest) throw YAML::ParserException(node.Mark(), "nested too deeply");
+    if (--values_left_ < 0) throw YAML::ParserException(node.Mark(), fmt::format("more than {} values", kMostValues));
+    if (node.IsScalar()) return node.Tag() == "!" ? json(node.Scalar()) : PlainScalar(node);
+    if (node.IsSequence()) return List(node, depth);
+    return node.IsMap() ? Map(node, depth) : json();
+  }
+
+ private:
+  json List(const YAML::Node& node, int depth) {
     json list = json::array();
-    for (const YAML::Node& element : node) list.push_back(ToJson(element, depth + 1));
+    for (const YAML::Node& element : node) list.push_back(Convert(element, depth + 1));
     return list;
   }
-  if (!node.IsMap()) return nullptr;
-  json map = json::object();
-  for (const auto& entry : node) map[entry.first.Scalar()] = ToJson(entry.second, depth + 1);
-  return map;
-}
+  json Map(const YAML::Node& node, int depth) {
+    json map = json::object();
+    for (const auto& entry : node) map[entry.first.Scalar()] = Convert(entry.second, depth + 1);
+    return map;
+  }
+
+  int values_left_ = kMostValues;
+};
 
 /// The API server stores annotations, labels and quantities as text, however they were written.
 void MembersToText(json& map) {
@@ -85,7 +97,7 @@ ManifestPod MakePod(json pod, const std::string& name) {
 
 /// The document as an API server would hand it to kube-scheduler, but for its UID. kInvalid when it is no pod.
 Result<json> ToPod(const YAML::Node& document) {
-  json pod = ToJson(document);
+  json pod = Converter().Convert(document);
   if (!pod.is_object() || pod.value("kind", json()) != "Pod") return Fail(Code::kInvalid, "is not of kind Pod");
   json& metadata = Member(pod, "metadata");
   if (!metadata.value("name", json()).is_string()) return Fail(Code::kInvalid, "metadata.name is missing");

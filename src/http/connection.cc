@@ -11,6 +11,7 @@
 #include <boost/asio/io_context.hpp>
 #include <boost/asio/ip/tcp.hpp>
 #include <boost/asio/post.hpp>
+#include <boost/asio/ssl/stream.hpp>
 #include <boost/asio/strand.hpp>
 #include <boost/asio/write.hpp>
 #include <boost/beast/core/flat_buffer.hpp>
@@ -30,16 +31,27 @@ using std::chrono::steady_clock;
 
 using Strand = asio::strand<asio::io_context::executor_type>;
 using Socket = asio::basic_stream_socket<asio::ip::tcp, Strand>;
+using TlsStream = asio::ssl::stream<Socket>;
 
-// What a connection asks of its stream beyond Asio's stream concepts. Another kind of stream (TLS) overloads these three.
+// What a connection asks of its stream beyond Asio's stream concepts.
 Socket& LowestLayer(Socket& socket) { return socket; }
+Socket& LowestLayer(TlsStream& stream) { return stream.next_layer(); }
 template <class Ready>
 void Handshake(Socket&, Ready ready) {
-  ready(error_code{}, 0);
+  ready(error_code{});
 }
-void EndOfAnswers(Socket& socket) {
-  error_code ignored;
-  socket.shutdown(Socket::shutdown_send, ignored);
+template <class Ready>
+void Handshake(TlsStream& stream, Ready ready) {
+  stream.async_handshake(TlsStream::server, std::move(ready));
+}
+// Tells the client that the last answer was whole.
+template <class Done>
+void SayGoodbye(Socket&, Done done) {
+  done(error_code{}, 0);
+}
+template <class Done>
+void SayGoodbye(TlsStream& stream, Done done) {
+  stream.async_shutdown([done = std::move(done)](const error_code& ec) { done(ec, 0); });
 }
 
 constexpr std::size_t kHeaderRead = 4096;  // a client's first segment; the rest of a large body goes straight into its own buffer
@@ -67,7 +79,9 @@ class StreamConnection final : public Connection, public std::enable_shared_from
 
   void Start() override {
     EnterFor(Phase::kHeader, options().header_timeout);
-    asio::dispatch(stream_.get_executor(), [self = this->shared_from_this()] { Handshake(self->stream_, self->Then(&Self::OnReady)); });
+    asio::dispatch(stream_.get_executor(), [self = this->shared_from_this()] {
+      Handshake(self->stream_, [self](const error_code& ec) { self->OnHandshake(ec); });
+    });
   }
 
   void Tell(Order order) override {
@@ -101,6 +115,12 @@ class StreamConnection final : public Connection, public std::enable_shared_from
       log::error("a connection is closed for a fault of the server: {}", e.what());
       Close();
     }
+  }
+
+  void OnHandshake(const error_code& ec) {
+    if (ec && context_->tls) context_->tls->OnHandshakeFailure(ec.message());
+    established_ = !ec;
+    Then (&Self::OnReady)(ec, 0);
   }
 
   void OnReady(std::size_t) { NextRequest(); }
@@ -215,7 +235,7 @@ class StreamConnection final : public Connection, public std::enable_shared_from
   void Reply(Response response, std::string_view more_headers) {
     reply_ = std::move(response);
     EnterFor(Phase::kWriting, options().body_timeout * static_cast<int>(1 + (reply_.body.size() >> 20)));
-    keep_alive_ = keep_alive_ && !context_->draining;
+    keep_alive_ = keep_alive_ && !context_->draining && !reply_.close;
     header_ = HeaderOf(reply_, !keep_alive_, more_headers);
     if (without_body_) reply_.body.clear();
     const std::array<asio::const_buffer, 2> pieces = {asio::buffer(header_), asio::buffer(reply_.body)};
@@ -225,8 +245,15 @@ class StreamConnection final : public Connection, public std::enable_shared_from
   void OnWritten(std::size_t) {
     reply_ = {};
     if (keep_alive_) return NextRequest();
-    unread_ ? Linger() : Close();
+    unread_ ? Linger() : Part();
   }
+
+  void Part() {
+    EnterFor(Phase::kLingering, kLinger);
+    SayGoodbye(stream_, Then(&Self::OnParted));
+  }
+
+  void OnParted(std::size_t) { Close(); }
 
   /// Answers although the request was not read to its end, which is therefore the last on this connection.
   void Refuse(const Refusal& refusal) {
@@ -244,7 +271,8 @@ class StreamConnection final : public Connection, public std::enable_shared_from
 
   void Linger() {
     EnterFor(Phase::kLingering, kLinger);
-    EndOfAnswers(stream_);
+    error_code ignored;
+    LowestLayer(stream_).shutdown(Socket::shutdown_send, ignored);
     Discard(0);
   }
 
@@ -268,7 +296,7 @@ class StreamConnection final : public Connection, public std::enable_shared_from
 
   void Expire() {
     if (deadline() > steady_clock::now()) return;
-    const bool answerable = phase() == Phase::kHeader || phase() == Phase::kBody;
+    const bool answerable = established_ && (phase() == Phase::kHeader || phase() == Phase::kBody);
     if (!answerable || timed_out_) return Close();
     timed_out_ = true;
     EnterFor(phase(), kLinger);
@@ -291,6 +319,7 @@ class StreamConnection final : public Connection, public std::enable_shared_from
   Response reply_;
   std::string header_;
   std::size_t received_ = 0;  // of body_
+  bool established_ = false;  // the handshake is done: the client can be answered
   bool keep_alive_ = true;
   bool without_body_ = false;  // HEAD: the answer's body is announced but not sent
   bool unread_ = false;
@@ -307,7 +336,9 @@ asio::ip::tcp FamilyOf(int socket) {
 }  // namespace
 
 ServerContext::ServerContext(ServerOptions server_options)
-    : options(std::move(server_options)), io(std::make_unique<asio::io_context>(options.threads)) {}
+    : options(std::move(server_options)),
+      tls(options.tls ? std::make_unique<TlsFiles>(*options.tls) : nullptr),
+      io(std::make_unique<asio::io_context>(options.threads)) {}
 
 ServerContext::~ServerContext() = default;
 
@@ -315,7 +346,9 @@ std::shared_ptr<Connection> MakeConnection(std::shared_ptr<ServerContext> contex
   Socket stream(asio::make_strand(*context->io), FamilyOf(socket), socket);
   error_code ignored;
   stream.set_option(asio::ip::tcp::no_delay(true), ignored);
-  return std::make_shared<StreamConnection<Socket>>(std::move(context), std::move(stream));
+  if (!context->tls) return std::make_shared<StreamConnection<Socket>>(std::move(context), std::move(stream));
+  TlsStream secured(std::move(stream), *context->tls->context());
+  return std::make_shared<StreamConnection<TlsStream>>(std::move(context), std::move(secured));
 }
 
 }  // namespace partage::http

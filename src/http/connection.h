@@ -12,6 +12,7 @@
 #include "http/body.h"
 #include "http/router.h"
 #include "http/server.h"
+#include "http/tls.h"
 
 namespace boost::asio {
 class io_context;
@@ -19,7 +20,7 @@ class io_context;
 
 namespace partage::http {
 
-/// What a connection is waiting for; each wait but kHandling has a deadline.
+/// What a connection is waiting for; each wait but kHandling has a deadline. A TLS handshake counts as the first request's header.
 ///
 ///              first byte          header        body            answer          sent, keep-alive
 ///   kIdle ───────────────▶ kHeader ──────▶ kBody ────▶ kHandling ──────▶ kWriting ───────────────▶ kIdle
@@ -93,6 +94,7 @@ struct ServerContext {
   ~ServerContext();
 
   const ServerOptions options;
+  const std::unique_ptr<TlsFiles> tls;  ///< null: plain HTTP
   const std::unique_ptr<boost::asio::io_context> io;
   Router router;
   BodyPool bodies;

@@ -12,6 +12,12 @@ namespace {
 namespace beast = boost::beast;
 using boost::system::error_code;
 
+// Beast asserts that it is offered the last chunk ("0\r\n\r\n") whole once it has seen its size: what may be a piece of one waits for the rest.
+bool MayBePartOfLastChunk(std::string_view bytes) {
+  constexpr std::size_t kShortest = 5;
+  return bytes.size() < kShortest && (bytes.front() == '0' || bytes.front() == '\r');
+}
+
 Refusal Explain(const error_code& ec, std::size_t max_body) {
   using beast::http::error;
   if (ec == error::header_limit)
@@ -89,6 +95,7 @@ std::size_t RequestParser::PutAll(std::string_view bytes) {
   std::size_t used = 0;
   error_code ec;
   while (!ec && used < bytes.size() && !done() && in_header != head_done()) {
+    if (!in_header && beast_->chunked() && MayBePartOfLastChunk(bytes.substr(used))) break;
     used += beast_->put({bytes.data() + used, bytes.size() - used}, ec);
   }
   if (ec && ec != beast::http::error::need_more) refusal_ = Explain(ec, max_body_);

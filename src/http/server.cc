@@ -66,10 +66,11 @@ std::vector<tcp::endpoint> Candidates(asio::io_context& io, const ServerOptions&
   return {found.begin(), found.end()};
 }
 
-/// How often deadlines are looked at: an eighth of the shortest, so that none is passed by much.
+/// How often deadlines, and certificates, are looked at: an eighth of the shortest deadline, so that none is passed by much.
 milliseconds SweepInterval(const ServerOptions& options) {
   const auto shortest = std::min({options.header_timeout, options.body_timeout, options.idle_timeout});
-  return std::clamp(shortest / 8, milliseconds(5), milliseconds(500));
+  const auto interval = std::clamp(shortest / 8, milliseconds(5), milliseconds(500));
+  return options.tls ? std::min(interval, options.tls->reload_interval) : interval;
 }
 
 ServerOptions Sane(ServerOptions options) {
@@ -97,6 +98,9 @@ class Server::Impl {
 
   Result<> Start() {
     PARTAGE_CHECK(threads_.empty(), "a server is started once");
+    if (context_->tls) {
+      if (auto loaded = context_->tls->Load(); !loaded) return loaded;
+    }
     if (auto bound = Bind(); !bound) return bound;
     port_ = acceptor_.local_endpoint().port();
     asio::post(strand_, [this] { Accept(); });
@@ -190,13 +194,15 @@ class Server::Impl {
   /// Closes some idle connections at once, for finding the oldest takes a pass over all. False when there are none.
   bool MakeRoom() { return context_->connections.CloseOldestIdle(1 + options().max_connections / 64) > 0; }
 
-  static void TurnAway(int socket) {
-    [[maybe_unused]] const auto sent = ::send(socket, kFull.data(), kFull.size(), MSG_NOSIGNAL | MSG_DONTWAIT);
+  void TurnAway(int socket) const {
+    // In the middle of a handshake words would only be taken for a fault of the line.
+    [[maybe_unused]] const auto sent = context_->tls ? 0 : ::send(socket, kFull.data(), kFull.size(), MSG_NOSIGNAL | MSG_DONTWAIT);
     ::close(socket);
   }
 
   void Sweep() {
     context_->connections.TellExpired(steady_clock::now());
+    if (context_->tls) context_->tls->Refresh();
     if (std::exchange(accept_paused_, false)) Accept();
     sweep_.expires_after(SweepInterval(options()));
     sweep_.async_wait([this](const error_code& ec) {

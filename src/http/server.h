@@ -5,6 +5,7 @@
 #include <cstdint>
 #include <functional>
 #include <memory>
+#include <optional>
 #include <string>
 #include <string_view>
 
@@ -27,6 +28,7 @@ struct Response {
   int status = 200;
   std::string body;
   std::string content_type = "application/json";
+  bool close = false;  ///< ends the connection after this answer
 };
 
 /// Sends the answer. Call exactly once, from any thread; dropping it without a call answers 500. Harmless after the client has gone or the
@@ -34,6 +36,26 @@ struct Response {
 using Respond = std::function<void(Response)>;
 /// Runs on one of the server's threads: must not block. Slow work goes to another thread, which calls Respond.
 using Handler = std::function<void(const Request&, Respond)>;
+
+/// Something that happened to a server's certificates or to a client's handshake; for metrics.
+struct TlsEvent {
+  enum class Kind : std::uint8_t {
+    kLoaded,    ///< read for the first time, or renewed
+    kRejected,  ///< the files changed to something that cannot be used; what was read before stays in use
+    kHandshakeFailed,
+  };
+  Kind kind = Kind::kLoaded;
+  std::chrono::system_clock::time_point valid_until;  ///< of the certificate in use; not with kHandshakeFailed
+};
+
+/// TLS 1.2 or newer. All files are PEM, read at Start and again when they change.
+struct TlsOptions {
+  std::string certificate_file;                     ///< the server's own first, then those that signed it
+  std::string key_file;                             ///< without a passphrase
+  std::string client_ca_file;                       ///< not empty: every client must show a certificate that one of these signed
+  std::chrono::milliseconds reload_interval{1000};  ///< files are looked at about this often
+  std::function<void(const TlsEvent&)> on_event;    ///< on any of the server's threads; may be empty
+};
 
 struct ServerOptions {
   std::string host = "127.0.0.1";                  ///< a name, an IPv4 or IPv6 address; empty: all addresses
@@ -44,9 +66,10 @@ struct ServerOptions {
   std::chrono::milliseconds header_timeout{5000};  ///< from the first byte of a request to the end of its headers; then 408
   std::chrono::milliseconds body_timeout{10000};   ///< for the body, then 408; and for the client to take each started MiB of the answer
   std::chrono::milliseconds idle_timeout{120000};  ///< between requests; longer than the 90 s of Go clients, so that it is they who close
+  std::optional<TlsOptions> tls;                   ///< absent: plain HTTP. A handshake has header_timeout to be done
 };
 
-/// An HTTP/1.1 server on Boost.Beast with keep-alive and pipelining. Knows nothing of Kubernetes. Thread-safe.
+/// An HTTP/1.1 server on Boost.Beast with keep-alive and pipelining, plain or over TLS. Knows nothing of Kubernetes. Thread-safe.
 ///
 /// Answered without a handler, each with {"error":"…"} that names the way out: unknown path 404; known path, other method 405 (HEAD is served where
 /// GET is); malformed request 400; slow request 408; body over max_body 413; header over 16 KiB 431; a transfer coding other than chunked 501.
@@ -64,7 +87,8 @@ class Server {
 
   /// Before Start only. A second handler for the same method and path replaces the first.
   void Route(std::string method, std::string path, Handler handler);
-  /// Binds and serves; once. kUnavailable names address and reason ("127.0.0.1:80: permission denied"), kInvalid a host that cannot be resolved.
+  /// Binds and serves; once. kUnavailable names address and reason ("127.0.0.1:80: permission denied"), kInvalid a host that cannot be resolved,
+  /// kInvalid or kNotFound a TLS file that cannot be used.
   Result<> Start();
   /// The bound port, after Start.
   std::uint16_t port() const;

@@ -19,12 +19,19 @@ Result<std::unique_ptr<ClusterSource>> FromSpecFile(const std::string& file, Fee
 
 }  // namespace
 
+Result<k8s::ClientConfig> ApiServerOf(const ClusterSourceConfig& config) {
+  const bool in_cluster = config.kind == ClusterSourceConfig::Kind::kInCluster;
+  auto client = in_cluster ? k8s::InClusterConfig() : k8s::LoadKubeconfig(config.file);
+  return client ? client : Fail(client.error(), in_cluster ? "--in-cluster" : "--kubeconfig");
+}
+
 Result<std::unique_ptr<ClusterSource>> MakeClusterSource(const ClusterSourceConfig& config, Feed feed) {
   using Kind = ClusterSourceConfig::Kind;
   PARTAGE_CHECK(config.kind != Kind::kNone, "the command line names a cluster");
   if (config.kind == Kind::kSimulated) return FromSpecFile(config.file, std::move(feed));
-  auto client = config.kind == Kind::kInCluster ? k8s::InClusterConfig() : k8s::LoadKubeconfig(config.file);
-  if (!client) return Fail(client.error(), config.kind == Kind::kInCluster ? "--in-cluster" : "--kubeconfig");
+  auto client = ApiServerOf(config);
+  if (!client) return Fail(client.error());
+  client->request_timeout = config.request_timeout;
   return MakeKubeSource(*std::move(client), std::move(feed));
 }
 

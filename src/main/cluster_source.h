@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
 
+#include <cstdint>
 #include <functional>
 #include <memory>
 #include <string>
@@ -8,6 +9,7 @@
 #include "base/clock.h"
 #include "base/result.h"
 #include "http/server.h"
+#include "k8s/client/config.h"
 #include "main/scheduler_config.h"
 #include "scheduler/engine/engine.h"
 #include "scheduler/extender/cluster_api.h"
@@ -25,6 +27,10 @@ class ClusterSource {
   virtual void Start() = 0;
   /// True once nodes and pods have been read in full.
   virtual bool synced() const = 0;
+  /// Has every pod read again, consistently and from now on, not from before. Returns a number for HasReadPods.
+  virtual std::uint64_t ReadPodsAgain() { return 0; }
+  /// Whether the ledger shows what the read of that number, or a later one, has found.
+  virtual bool HasReadPods(std::uint64_t) const { return synced(); }
   /// Adds what only this source has to the debug listener.
   virtual void AddRoutes(http::Server&) {}
   /// Idempotent; returns within about a second.
@@ -38,6 +44,9 @@ struct Feed {
   const Clock& clock;
   std::function<void()> on_synced;  ///< called after every full read of the pods, from the source's thread
 };
+
+/// How to reach the API server that the configuration names. kInvalid when its file is wrong. REQUIRES: kKubeconfig or kInCluster.
+Result<k8s::ClientConfig> ApiServerOf(const ClusterSourceConfig& config);
 
 /// The source the configuration names. kInvalid when its file is wrong or the cluster cannot be reached with it. REQUIRES: a kind other than kNone.
 Result<std::unique_ptr<ClusterSource>> MakeClusterSource(const ClusterSourceConfig& config, Feed feed);

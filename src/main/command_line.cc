@@ -32,7 +32,7 @@ void AddFlags(CLI::App& app, Flags& flags) {
   app.add_flag("--check-config", flags.check_config, "Say whether the configuration would work, and end");
   app.add_flag("--list-policies", flags.list_policies, "List the placement policies, and end");
   app.add_flag("--insecure-listen-beyond-loopback", flags.beyond_loopback,
-               "Let other machines reach the extender without TLS: whoever reaches it can bind pods");
+               "Let other machines reach extender and webhook without TLS: whoever reaches the extender can bind pods");
   for (const auto& setting : SchedulerSettings()) {
     if (setting.flag.empty()) continue;
     const auto remember = [&flags, &setting](const std::string& text) { flags.settings.emplace_back(&setting, text); };

@@ -26,7 +26,8 @@ Exactly one of these flags:
 | `--in-cluster` | the cluster this pod runs in, with its service account |
 | `--cluster sim:FILE` | a simulated cluster; no Kubernetes needed. Example: [demo-cluster.yaml](examples/demo-cluster.yaml) |
 
-`--insecure-listen-beyond-loopback` is needed to put `listen` on an address that other machines reach: whoever reaches the extender can bind pods.
+An address that other machines reach needs TLS: `listen` with `tlsClientCaFile`, for whoever reaches the extender can bind pods, and `webhookListen` with a certificate.
+`--insecure-listen-beyond-loopback` does without.
 `--list-policies`, `--version` and `--help` print and end.
 
 ## Settings
@@ -60,7 +61,8 @@ std::string ConfigurationDoc() {
   doc += "\n| key | flag | value | default | meaning |\n|---|---|---|---|---|\n";
   for (const auto& setting : SchedulerSettings()) {
     const std::string flag = setting.flag.empty() ? "" : Code(setting.flag);
-    doc += fmt::format("| `{}` | {} | {} | `{}` | {} |\n", setting.key, flag, setting.type, setting.get(SchedulerConfig()), setting.help);
+    const std::string value = setting.get(SchedulerConfig());
+    doc += fmt::format("| `{}` | {} | {} | `{}` | {} |\n", setting.key, flag, setting.type, value.empty() ? "\"\"" : value, setting.help);
   }
   doc += kVendorIntroduction;
   const vendors::Catalog catalog = vendors::Catalog::Embedded();

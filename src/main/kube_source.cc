@@ -45,6 +45,16 @@ class KubeSource final : public ClusterSource {
     return pods_ != nullptr && pods_->synced();
   }
 
+  std::uint64_t ReadPodsAgain() override {
+    MutexLock lock(mutex_);
+    return pods_ ? pods_->ReadAgain() : 0;  // the first read has not begun, so it begins after this
+  }
+
+  bool HasReadPods(std::uint64_t number) const override {
+    MutexLock lock(mutex_);
+    return pods_ != nullptr && pods_->synced() && pods_->HasRead(number);
+  }
+
   void Stop() override {
     if (nodes_) nodes_->Stop();  // first: after it nothing calls StartPods
     MutexLock lock(mutex_);

@@ -1,9 +1,17 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "main/scheduler_app.h"
 
+#include <unistd.h>
+
+#include <algorithm>
+#include <array>
+#include <random>
 #include <utility>
 
+#include <fmt/format.h>
+
 #include "base/log.h"
+#include "main/listener.h"
 #include "metrics/collectors/collector.h"
 
 namespace partage::app {
@@ -16,13 +24,16 @@ constexpr auto kRequestGrace = 2000ms;
 constexpr auto kBindGrace = 1000ms;
 constexpr auto kScrapeGrace = 500ms;
 
-http::ServerOptions ServerAt(const http::Endpoint& endpoint, const SchedulerConfig& config) {
-  http::ServerOptions options;
-  options.host = endpoint.host;
-  options.port = endpoint.port;
-  options.threads = config.http_threads;
-  options.max_body = static_cast<std::size_t>(config.max_body_mib) << 20;
-  return options;
+constexpr std::size_t kMaxReview = 8u << 20;  // the API server takes objects of up to 3 MiB
+
+std::string HostName() {
+  std::array<char, 256> name{};
+  return ::gethostname(name.data(), name.size() - 1) == 0 ? name.data() : "localhost";
+}
+
+std::string RandomText() {
+  std::random_device random;
+  return fmt::format("{:08x}{:08x}{:08x}{:08x}", random(), random(), random(), random());
 }
 
 http::Response Text(int status, std::string text) { return {status, std::move(text), "text/plain; charset=utf-8"}; }
@@ -43,20 +54,63 @@ Result<> SchedulerApp::Build() {
   auto engine = scheduler::Engine::Make(cluster_, clock_, config_.engine, probe_);
   if (!engine) return Fail(engine.error());
   engine_ = *std::move(engine);
-  auto source = MakeClusterSource(config_.source, {*engine_, config_.vendors, clock_, [this] { LogCounts(); }});
+  auto where = config_.source;
+  const auto margin = config_.leader_election.timings.margin();
+  if (config_.leader_election.on()) where.request_timeout = std::min(where.request_timeout, margin - margin / 5);
+  auto source = MakeClusterSource(where, {*engine_, config_.vendors, clock_, [this] { LogCounts(); }});
   if (!source) return Fail(source.error());
   source_ = *std::move(source);
-  binder_.emplace(*engine_, source_->api(), config_.vendors, clock_, config_.binder, metrics_);
+  if (auto built = BuildLeadership(); !built) return Fail(built.error());
+  auto binder = config_.binder;
+  if (leadership_) binder.fence = &*leadership_;
+  binder_.emplace(*engine_, source_->api(), config_.vendors, clock_, binder, metrics_);
   extender_.emplace(*engine_, *binder_, config_.vendors, metrics_);
-  extender_server_.emplace(ServerAt(config_.listen, config_));
+  extender_server_.emplace(ListenerOptions("extender", config_.listen, config_.tls, config_, metrics_));
   extender_->AddRoutes(*extender_server_, "", [this] { return ready(); });
-  metrics_server_.emplace(ServerAt(config_.metrics_listen, config_));
+  BuildWebhook();
+  metrics_server_.emplace(ListenerOptions("metrics", config_.metrics_listen, {}, config_, metrics_));
   AddCollectors();
   AddMetricsRoutes();
   scheduler::Requeuer::Options requeue;
   requeue.min_interval = config_.requeue_interval;
   requeuer_.emplace(*engine_, source_->api(), clock_, requeue, metrics_);
   return {};
+}
+
+Result<> SchedulerApp::BuildLeadership() {
+  const auto& election = config_.leader_election;
+  if (!election.on()) return {};
+  auto client = ApiServerOf(config_.source);
+  if (!client) return Fail(client.error());
+  client->request_timeout = election.timings.renew_deadline / 2;  // so that a try that hangs leaves time for another
+  client->max_connections = 2;
+  auto made = k8s::Client::Make(*std::move(client), clock_);
+  if (!made) return Fail(made.error());
+  lease_client_ = *std::move(made);
+  const auto lease_named = [&](const std::string& name) {
+    const auto slash = name.find('/');
+    return k8s::MakeLeaseApi(*lease_client_, name.substr(0, slash), name.substr(slash + 1));
+  };
+  const std::string host = HostName();
+  const std::string place = fmt::format("{}_{}_", host, config_.listen.port);
+  leadership_.emplace(
+      lease_named(election.lease), election.shape == "follow" ? lease_named(election.kube_scheduler_lease) : nullptr,
+      Leadership::Options{
+          .elector = {.identity = place + RandomText(), .predecessor = config_.listen.port == 0 ? "" : place, .timings = election.timings},
+          .neighbour = election.kube_scheduler_host == "auto" ? host : election.kube_scheduler_host,
+          .seed = std::random_device()()},
+      Leadership::PodReader{[this] { return source_->ReadPodsAgain(); }, [this](std::uint64_t read) { return source_->HasReadPods(read); }},
+      clock_, metrics_);
+  return {};
+}
+
+void SchedulerApp::BuildWebhook() {
+  if (!config_.webhook_listen) return;
+  webhook_.emplace(*engine_, config_.vendors, config_.admission, metrics_);
+  auto options = ListenerOptions("webhook", *config_.webhook_listen, config_.webhook_tls, config_, metrics_);
+  options.max_body = std::min(options.max_body, kMaxReview);
+  webhook_server_.emplace(std::move(options));
+  webhook_->AddRoutes(*webhook_server_, [this] { return !stopping_ && source_->synced(); });
 }
 
 void SchedulerApp::AddCollectors() {
@@ -76,7 +130,8 @@ void SchedulerApp::LogCounts() const {
 void SchedulerApp::AddMetricsRoutes() {
   metrics_server_->Route("GET", "/healthz", [](const http::Request&, http::Respond respond) { respond(Text(200, "ok\n")); });
   metrics_server_->Route("GET", "/readyz", [this](const http::Request&, http::Respond respond) {
-    respond(ready() ? Text(200, "ok\n") : Text(503, "the cluster has not been read in full yet\n"));
+    const std::string why = NotReady();
+    respond(why.empty() ? Text(200, "ok\n") : Text(503, why + "\n"));
   });
   metrics_server_->Route("GET", "/metrics", [this](const http::Request&, http::Respond respond) {
     respond({200, metrics_.Expose(), "text/plain; version=0.0.4; charset=utf-8"});
@@ -94,20 +149,35 @@ Result<> SchedulerApp::Start() {
   // Health is answered from the first moment; the extender answers "not ready" until the cluster has been read.
   if (auto started = metrics_server_->Start(); !started) return Fail(started.error(), "metricsListen");
   if (auto started = extender_server_->Start(); !started) return Fail(started.error(), "listen");
+  if (webhook_server_) {
+    if (auto started = webhook_server_->Start(); !started) return Fail(started.error(), "webhookListen");
+    log::info("webhook on {}:{}", config_.webhook_listen->host, webhook_port());
+  }
   log::info("extender on {}:{}, metrics and state on {}:{}", config_.listen.host, extender_port(), config_.metrics_listen.host,
             metrics_port());
   log::info("reading the cluster from {}", source_->name());
   source_->Start();
+  // Only now: that our address could be listened on shows that whoever had it before is gone.
+  if (leadership_) leadership_->Start();
   requeuer_->Start();
   return {};
 }
 
-bool SchedulerApp::ready() const { return !stopping_ && source_->synced(); }
+bool SchedulerApp::ready() const { return !stopping_ && source_->synced() && (!leadership_ || leadership_->active()); }
+
+std::string SchedulerApp::NotReady() const {
+  if (stopping_) return "stopping";
+  if (!source_->synced()) return "the cluster has not been read in full yet";
+  if (config_.leader_election.shape == "elect" && !leadership_->active()) return leadership_->status();
+  return {};
+}
 
 void SchedulerApp::Stop() {
   if (stopping_.exchange(true)) return;
   if (extender_server_) extender_server_->Stop(kRequestGrace);
+  if (webhook_server_) webhook_server_->Stop(kScrapeGrace);
   if (binder_) binder_->Stop(kBindGrace);
+  if (leadership_) leadership_->Stop();
   if (requeuer_) requeuer_->Stop();
   if (source_) source_->Stop();
   if (metrics_server_) metrics_server_->Stop(kScrapeGrace);

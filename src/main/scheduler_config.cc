@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "main/scheduler_config.h"
 
+#include <algorithm>
 #include <limits>
 
 #include <arpa/inet.h>
@@ -59,6 +60,32 @@ Form<Shortlist> ShortlistForm() {
   return {"auto or number", &Shortlist::Parse, print};
 }
 
+Form<std::optional<http::Endpoint>> OptionalEndpointForm() {
+  const auto endpoint = EndpointForm();
+  const auto parse = [endpoint](std::string_view text) -> Result<std::optional<http::Endpoint>> {
+    if (text.empty()) return std::nullopt;
+    auto parsed = endpoint.parse(text);
+    if (!parsed) return Fail(parsed.error());
+    return *std::move(parsed);
+  };
+  return {endpoint.type, parse, [endpoint](const auto& value) { return value ? endpoint.print(*value) : std::string(); }};
+}
+
+bool IsLeaseName(std::string_view text) {
+  const auto parts = Split(text, '/');
+  const auto plain = [](char c) { return (c >= 'a' && c <= 'z') || (c >= '0' && c <= '9') || c == '-' || c == '.'; };
+  return parts.size() == 2 &&
+         std::all_of(parts.begin(), parts.end(), [&](auto part) { return !part.empty() && std::all_of(part.begin(), part.end(), plain); });
+}
+
+Form<std::string> LeaseNameForm() {
+  const auto parse = [](std::string_view text) -> Result<std::string> {
+    if (IsLeaseName(text)) return std::string(text);
+    return Fail(Code::kInvalid, "{} is not of the form NAMESPACE/NAME, as kube-system/partage-scheduler", Quoted(text));
+  };
+  return {"NAMESPACE/NAME", parse, [](const std::string& name) { return name; }};
+}
+
 std::vector<Setting<SchedulerConfig>> MakeSchedulerSettings() {
   using C = SchedulerConfig;
   return {
@@ -66,9 +93,65 @@ std::vector<Setting<SchedulerConfig>> MakeSchedulerSettings() {
           "listen", "--listen", EndpointForm(), "Where kube-scheduler reaches the extender; port 0 lets the system choose.",
           [](auto& c) -> auto& { return c.listen; }),
       MakeSetting<C>(
+          "tlsCertFile", "--tls-cert-file", TextForm("file"),
+          "The extender's certificate, with those that signed it behind it; it is read again when it changes. Empty: plain HTTP.",
+          [](auto& c) -> auto& { return c.tls.certificate; }),
+      MakeSetting<C>(
+          "tlsKeyFile", "--tls-key-file", TextForm("file"), "The private key of that certificate.",
+          [](auto& c) -> auto& { return c.tls.key; }),
+      MakeSetting<C>(
+          "tlsClientCaFile", "--tls-client-ca-file", TextForm("file"),
+          "Only clients with a certificate that one of these authorities signed reach the extender.",
+          [](auto& c) -> auto& { return c.tls.client_ca; }),
+      MakeSetting<C>(
+          "webhookListen", "--webhook-listen", OptionalEndpointForm(),
+          "Where the API server reaches the admission webhook; empty: there is none.", [](auto& c) -> auto& { return c.webhook_listen; }),
+      MakeSetting<C>(
+          "webhookTlsCertFile", "--webhook-tls-cert-file", TextForm("file"),
+          "The webhook's certificate, for the name the API server calls it by; it is read again when it changes.",
+          [](auto& c) -> auto& { return c.webhook_tls.certificate; }),
+      MakeSetting<C>(
+          "webhookTlsKeyFile", "--webhook-tls-key-file", TextForm("file"), "The private key of that certificate.",
+          [](auto& c) -> auto& { return c.webhook_tls.key; }),
+      MakeSetting<C>(
+          "webhookTlsClientCaFile", "--webhook-tls-client-ca-file", TextForm("file"),
+          "Only clients with a certificate that one of these authorities signed reach the webhook.",
+          [](auto& c) -> auto& { return c.webhook_tls.client_ca; }),
+      MakeSetting<C>(
+          "webhookSchedulerName", "--webhook-scheduler-name", TextForm("scheduler name"),
+          "Becomes spec.schedulerName of pods that ask for GPUs and name no scheduler of their own; empty leaves them as they are.",
+          [](auto& c) -> auto& { return c.admission.scheduler_name; }),
+      MakeSetting<C>(
           "metricsListen", "--metrics-listen", EndpointForm(),
           "Where /metrics, /healthz, /readyz, /debug/state and /debug/explain are served.",
           [](auto& c) -> auto& { return c.metrics_listen; }),
+      MakeSetting<C>(
+          "leaderElection", "--leader-election", WordForm({"none", "follow", "elect"}),
+          "Which of several replicas binds: none (this one is alone), follow (the one beside the active kube-scheduler), elect (one behind "
+          "a Service).",
+          [](auto& c) -> auto& { return c.leader_election.shape; }),
+      MakeSetting<C>(
+          "lease", "--lease", LeaseNameForm(), "The replicas' own Lease; all of them name the same.",
+          [](auto& c) -> auto& { return c.leader_election.lease; }),
+      MakeSetting<C>(
+          "kubeSchedulerLease", "--kube-scheduler-lease", LeaseNameForm(), "With follow: the Lease of the kube-schedulers.",
+          [](auto& c) -> auto& { return c.leader_election.kube_scheduler_lease; }),
+      MakeSetting<C>(
+          "kubeSchedulerHost", "--kube-scheduler-host", TextForm("host name"),
+          "With follow: the host name of the kube-scheduler beside this replica, with which its identity begins; auto is this replica's "
+          "own.",
+          [](auto& c) -> auto& { return c.leader_election.kube_scheduler_host; }),
+      MakeSetting<C>(
+          "leaseDuration", "--lease-duration", DurationForm(), "How long others wait after the last renewal they saw.",
+          [](auto& c) -> auto& { return c.leader_election.timings.duration; }),
+      MakeSetting<C>(
+          "renewDeadline", "--renew-deadline", DurationForm(),
+          "A replica that has not renewed its lease for this long writes nothing; the time from here to leaseDuration is for writes on "
+          "their way.",
+          [](auto& c) -> auto& { return c.leader_election.timings.renew_deadline; }),
+      MakeSetting<C>(
+          "retryPeriod", "--retry-period", DurationForm(), "Time between renewals; replicas on standby try after 1 to 2.2 of it.",
+          [](auto& c) -> auto& { return c.leader_election.timings.retry_period; }),
       MakeSetting<C>(
           "nodePolicy", "--node-policy", NodePolicyForm(), "How nodes are ranked for pods that name no policy.",
           [](auto& c) -> auto& { return c.engine.node_policy; }),
@@ -156,6 +239,44 @@ bool IsLoopback(const std::string& host) {
   return inet_pton(AF_INET6, host.c_str(), &v6) == 1 && IN6_IS_ADDR_LOOPBACK(&v6);
 }
 
+Result<> ValidateElection(const SchedulerConfig& config) {
+  if (!config.leader_election.on()) return {};
+  if (config.source.kind == ClusterSourceConfig::Kind::kSimulated) {
+    return Fail(Code::kInvalid, "leaderElection: a simulated cluster has no leases; leave it at none");
+  }
+  return k8s::Validate(config.leader_election.timings);
+}
+
+Result<> ValidateFiles(std::string_view prefix, const TlsFilesConfig& tls) {
+  if (tls.certificate.empty() != tls.key.empty()) {
+    return Fail(Code::kInvalid, "{0}CertFile and {0}KeyFile belong together: give both, or none for plain HTTP", prefix);
+  }
+  if (tls.on() || tls.client_ca.empty()) return {};
+  return Fail(Code::kInvalid, "{0}ClientCaFile asks for client certificates, which need TLS: give {0}CertFile and {0}KeyFile too", prefix);
+}
+
+Result<> ValidateExtender(const SchedulerConfig& config) {
+  if (auto files = ValidateFiles("tls", config.tls); !files) return files;
+  if (config.listen_beyond_loopback || IsLoopback(config.listen.host) || !config.tls.client_ca.empty()) return {};
+  return Fail(Code::kInvalid,
+              "listen: {} can be reached from other machines, and whoever reaches the extender can bind pods. Listen on 127.0.0.1 beside "
+              "kube-scheduler, demand certificates of clients (--tls-client-ca-file), or say --insecure-listen-beyond-loopback",
+              EndpointForm().print(config.listen));
+}
+
+Result<> ValidateWebhook(const SchedulerConfig& config) {
+  if (auto files = ValidateFiles("webhookTls", config.webhook_tls); !files) return files;
+  if (!config.webhook_listen) {
+    if (!config.webhook_tls.on()) return {};
+    return Fail(Code::kInvalid, "webhookTlsCertFile is given, but no webhook: give webhookListen too, or leave both");
+  }
+  if (config.listen_beyond_loopback || IsLoopback(config.webhook_listen->host) || config.webhook_tls.on()) return {};
+  return Fail(Code::kInvalid,
+              "webhookListen: {} can be reached from other machines, and without TLS anybody on the way can change pods. Give "
+              "--webhook-tls-cert-file and --webhook-tls-key-file, or say --insecure-listen-beyond-loopback",
+              EndpointForm().print(*config.webhook_listen));
+}
+
 }  // namespace
 
 const std::vector<Setting<SchedulerConfig>>& SchedulerSettings() {
@@ -197,11 +318,9 @@ const std::vector<IgnoredKey>& IgnoredSections() {
 }
 
 Result<> Validate(const SchedulerConfig& config) {
-  if (config.listen_beyond_loopback || IsLoopback(config.listen.host)) return {};
-  return Fail(Code::kInvalid,
-              "listen: {} can be reached from other machines, and whoever reaches the extender can bind pods. Listen on 127.0.0.1 beside "
-              "kube-scheduler, or say --insecure-listen-beyond-loopback",
-              EndpointForm().print(config.listen));
+  if (auto election = ValidateElection(config); !election) return election;
+  if (auto extender = ValidateExtender(config); !extender) return extender;
+  return ValidateWebhook(config);
 }
 
 }  // namespace partage::app

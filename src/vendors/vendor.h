@@ -20,6 +20,8 @@ struct Vendor {
   // Resource names as they stand in container limits; empty: the vendor has none.
   std::string count_resource, memory_resource, percent_resource, cores_resource, priority_resource;
   std::string annotation_prefix;  ///< of user annotations: "nvidia.com/"
+  /// How this vendor's UUIDs look, an x for each hexadecimal digit: "GPU-xxxxxxxx-xxxx-xxxx-xxxx-xxxxxxxxxxxx". Empty: not known. Nodes may publish others.
+  std::vector<std::string> uuid_forms;
   // HAMi's annotation keys for this vendor.
   std::string hami_register, hami_score, hami_cordon, hami_to_allocate, hami_allocated;
   // Defaults, HAMi's meaning.

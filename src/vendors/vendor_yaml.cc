@@ -46,8 +46,13 @@ class VendorReader {
                            {"memoryMiB", Number(v.default_mib)},
                            {"cores", Number(v.default_cores)},
                            {"memoryFactor", Number(v.memory_factor)}};
-    const Members members{{"name", Text(v.name)}, {"word", Text(v.word)},      {"resources", Map(resources)},
-                          {"hami", Map(hami)},    {"defaults", Map(defaults)}, {"annotationPrefix", Text(v.annotation_prefix)},
+    const Members members{{"name", Text(v.name)},
+                          {"word", Text(v.word)},
+                          {"resources", Map(resources)},
+                          {"hami", Map(hami)},
+                          {"defaults", Map(defaults)},
+                          {"annotationPrefix", Text(v.annotation_prefix)},
+                          {"uuidForms", Texts(v.uuid_forms)},
                           {"examples", List()}};
     Map(members)(document, "vendor");
     return v;
@@ -70,6 +75,16 @@ class VendorReader {
                                value.IsScalar() ? Quoted(value.Scalar()) : "a collection");
       }
       out = static_cast<std::int32_t>(number);
+    };
+  }
+
+  Reader Texts(std::vector<std::string>& out) {
+    return [this, &out](const YAML::Node& value, const std::string& where) {
+      if (!value.IsSequence()) return problem_.Report("{} must be a list", where);
+      for (const auto& member : value) {
+        if (!member.IsScalar()) return problem_.Report("{} must be a list of texts", where);
+        out.push_back(member.Scalar());
+      }
     };
   }
 

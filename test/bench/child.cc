@@ -8,6 +8,7 @@
 #include <unistd.h>
 
 #include <array>
+#include <filesystem>
 #include <fstream>
 #include <sstream>
 
@@ -82,6 +83,11 @@ double Child::StatusMib(const std::string& field) const {
   const auto at = status.find(field);
   if (at == status.npos) GiveUp("{} has ended; the end of its log: {}", name_, Slurp(log_));
   return std::stod(status.substr(at + field.size())) / 1024;
+}
+
+int Child::Descriptors() const {
+  const std::filesystem::directory_iterator open(fmt::format("/proc/{}/fd", pid_));
+  return static_cast<int>(std::distance(begin(open), end(open)));
 }
 
 double Child::CpuSeconds() const {

@@ -27,6 +27,8 @@ class Child {
   double PeakRssMib() const { return StatusMib("VmHWM:"); }
   /// User and system time so far.
   double CpuSeconds() const;
+  /// Open ones now.
+  int Descriptors() const;
   bool running() const;
 
  private:

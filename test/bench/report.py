@@ -22,7 +22,7 @@ class Measurement:
         return f"{'≥' if self.at_least else '≤'} {self.target:<6g} {'met' if met else 'MISSED'}"
 
 
-MEASUREMENTS = [
+SCHEDULER = [
     Measurement("filter_500_of_5000_p50_us", "µs", 80),
     Measurement("filter_500_of_5000_p99_us", "µs", 300),
     Measurement("filter_5000_of_5000_p50_us", "µs", 200),
@@ -42,6 +42,20 @@ MEASUREMENTS = [
     Measurement("e2e_ratio_5000n", "ratio", 0.65, at_least=True),
     Measurement("e2e_pods_per_s_5000n", "pods/s", None, at_least=True),
 ]
+INTERCEPT = [
+    Measurement("launch_unlimited_added_ns", "ns", 3),
+    Measurement("launch_limited_added_ns", "ns", 8),
+    Measurement("launch_limited_16_processes_ratio", "ratio", 1.2),
+    Measurement("alloc_free_0_live_ns", "ns", 80),
+    Measurement("alloc_free_10k_live_ns", "ns", 80),
+    Measurement("alloc_free_1m_live_ns", "ns", 80),
+    Measurement("alloc_free_255_processes_ns", "ns", 80),
+    Measurement("mem_get_info_ns", "ns", 50),
+    Measurement("get_proc_address_added_ns", "ns", 60),
+    Measurement("memcpy_async_added_ns", "ns", 2),
+    Measurement("start_256_p99_added_ms", "ms", 5),
+]
+SUBJECTS = {"scheduler": SCHEDULER, "intercept": INTERCEPT}
 
 
 def rounded(value: float) -> float:
@@ -53,21 +67,23 @@ def row(measurement: Measurement, value: float) -> str:
     return f"{measurement.id:<34} {rounded(value):>9g} {measurement.unit:<8} {measurement.verdict(value)}"
 
 
-def read(lines: list[str]) -> dict[str, float]:
+def read(lines: list[str], measurements: list[Measurement]) -> dict[str, float]:
     values = {name: float(value) for name, value in (line.split() for line in lines if line.strip())}
-    unknown = values.keys() - {measurement.id for measurement in MEASUREMENTS}
+    unknown = values.keys() - {measurement.id for measurement in measurements}
     assert not unknown, f"no such measurement: {unknown}"
     return values
 
 
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--subject", choices=SUBJECTS, default="scheduler")
     parser.add_argument("--json", metavar="FILE")
     parser.add_argument("--only", metavar="PREFIX", default="", help="what else is measured is of no interest")
     parser.add_argument("--without", metavar="PREFIX", default="-", help="do not miss these")
     arguments = parser.parse_args()
-    values = read(sys.stdin.readlines())
-    wanted = [measurement for measurement in MEASUREMENTS if measurement.id.startswith(arguments.only) and not measurement.id.startswith(arguments.without)]
+    measurements = SUBJECTS[arguments.subject]
+    values = read(sys.stdin.readlines(), measurements)
+    wanted = [measurement for measurement in measurements if measurement.id.startswith(arguments.only) and not measurement.id.startswith(arguments.without)]
     done = [measurement for measurement in wanted if measurement.id in values]
     print(f"{'measurement':<34} {'value':>9} {'unit':<8} target")
     print("\n".join(row(measurement, values[measurement.id]) for measurement in done))

@@ -7,8 +7,10 @@ here=$(dirname "$(realpath "${BASH_SOURCE[0]}")")
 
 usage() {
   cat <<'TEXT'
-usage: ./run bench [scheduler] [--json FILE] [--only ID-PREFIX] [--quick]
+usage: ./run bench [scheduler|intercept] [--json FILE] [--only ID-PREFIX] [--quick]
 
+  scheduler         the scheduler on simulated clusters; this without a word
+  intercept         what libpartage.so adds to calls of the driver, on the fake driver
   --json FILE       also write [{"id","value","unit","target"}]
   --only ID-PREFIX  only measurements whose id begins so, e.g. filter_, e2e_
   --quick           sizes divided by ten: to see that it works; the numbers mean nothing
@@ -16,9 +18,11 @@ TEXT
 }
 
 bin=${BIN:-$here/../../build/release/bin}
-only='' shrink=1
+only='' shrink=1 subject=scheduler
 report=()
-[[ ${1:-} != scheduler ]] || shift
+case ${1:-} in
+  scheduler | intercept) subject=$1 && shift ;;
+esac
 while (($#)); do
   case $1 in
     --json) report+=(--json "${2:?--json needs a file}") && shift ;;
@@ -30,9 +34,15 @@ while (($#)); do
   shift
 done
 
-measure() {
+measure_intercept() {
+  local build
+  build=$(dirname "$bin")
+  "$bin/partage-intercept-bench" --driver "$build/test/support/libcuda/lib" --library "$build/lib/libpartage.so" --shrink "$shrink" --only "$only"
+}
+
+measure_scheduler() {
   [[ $only == e2e* ]] || "$bin/partage-bench" --shrink "$shrink" --only "$only"
   [[ -n $only && $only != e* ]] || PARTAGE_SCHEDULER=$bin/partage-scheduler "$here/e2e_ratio.py" --shrink "$shrink" --only "$only"
 }
 
-measure | "$here/report.py" --only "$only" "${report[@]}"
+"measure_$subject" | "$here/report.py" --subject "$subject" --only "$only" "${report[@]}"

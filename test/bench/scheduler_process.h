@@ -20,6 +20,7 @@ class SchedulerProcess {
   double WaitReady();
 
   std::uint16_t port() const { return port_; }
+  std::uint16_t metrics_port() const { return metrics_port_; }
   const Child& process() const { return *process_; }
 
  private:

@@ -29,6 +29,8 @@ class RawClient {
   /// True when the server closes the connection without sending anything more.
   bool AtEnd();
   void Close();
+  /// Its descriptor, for another protocol on top.
+  int socket() const { return socket_; }
   /// Closes with a reset, as a killed client's kernel does.
   void Reset();
 

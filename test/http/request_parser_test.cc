@@ -52,6 +52,19 @@ TEST_CASE("A header is read in pieces of any size") {
   }
 }
 
+TEST_CASE("A chunked body without any chunk but the last is read in pieces of any size") {
+  for (const std::string_view end : {"0\r\n\r\n", "0\r\nTrailer: x\r\n\r\n"}) {
+    for (std::size_t size = 1; size <= end.size(); ++size) {
+      Feed feed;
+      feed.Put("POST / HTTP/1.1\r\nTransfer-Encoding: chunked\r\n\r\n");
+      feed.PutEach(end, size);
+      CHECK(feed.parser.done());
+      CHECK(feed.body.size() == 0);
+      CHECK(feed.pending.empty());
+    }
+  }
+}
+
 TEST_CASE("Body bytes behind the header are left to the caller") {
   Feed feed;
   feed.Put("POST / HTTP/1.1\r\nContent-Length: 3\r\n\r\nabcGET");

@@ -49,6 +49,17 @@ TEST_CASE("A Respond dropped by another thread is 500") {
   CHECK(StatusOf(client.Receive()) == 500);
 }
 
+TEST_CASE("An answer may end its connection") {
+  TestServer http;
+  auto client = http.Connect();
+  client.Send(Post("/later", "x"));
+  http.desk.Take().respond({.body = "elsewhere", .close = true});
+  const auto response = client.Receive();
+  CHECK(BodyOf(response) == "elsewhere");
+  CHECK(response.find("Connection: close\r\n") != response.npos);
+  CHECK(client.AtEnd());
+}
+
 TEST_CASE("The second call of a Respond does nothing") {
   TestServer http;
   auto client = http.Connect();

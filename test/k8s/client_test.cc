@@ -23,7 +23,7 @@ using test::Verb;
 
 constexpr const char* kPod = "/api/v1/namespaces/ns/pods/p";
 constexpr const char* kBinding = "/api/v1/namespaces/ns/pods/p/binding";
-constexpr const char* kBindBody = R"({"metadata":{"annotations":{"k":"v"}},"target":{"name":"n1"}})";
+constexpr const char* kBindBody = R"({"metadata":{"name":"p","annotations":{"k":"v"}},"target":{"name":"n1"}})";
 
 struct Fixture {
   FakeApiServer api;
@@ -336,6 +336,34 @@ TEST_CASE("A stream shows the status and body of a failure") {
   REQUIRE(client->GetStream("/api/v1/pods?watch=1", received.Take(), {}).has_value());
   CHECK(received.status == 410);
   CHECK_THAT(received.body, Catch::Contains("Expired"));
+}
+
+// ---- Writes that are allowed only for a while ----
+
+TEST_CASE("A POST that comes too late to be sent is certainly not executed, on a new connection and on an open one") {
+  Fixture t;
+  const auto client = t.MakeClient();
+  const auto late = std::chrono::steady_clock::now() - 1ms;
+  const auto refused = client->PostBy(late, kBinding, kBindBody);
+  CHECK(CodeOf(refused) == Code::kUnavailable);
+  CHECK(refused.error().message.find("too late to be sent") != std::string::npos);
+  REQUIRE(client->Get(kPod)->status == 200);
+  CHECK(CodeOf(client->PostBy(late, kBinding, kBindBody)) == Code::kUnavailable);
+  CHECK(t.api.Calls(Verb::kBind) == 0);
+  CHECK_FALSE(t.Bound());
+  CHECK(client->PostBy(std::chrono::steady_clock::now() + 1h, kBinding, kBindBody)->status == 201);
+}
+
+TEST_CASE("A POST that waits for a connection is given up when its time has passed") {
+  Fixture t;
+  t.config.max_connections = 1;
+  t.FaultOn(Verb::kGet, {.latency = 300ms});
+  const auto client = t.MakeClient();
+  auto slow = std::async(std::launch::async, [&] { return client->Get(kPod); });
+  while (t.api.Calls(Verb::kGet) == 0) std::this_thread::yield();
+  CHECK(CodeOf(client->PostBy(std::chrono::steady_clock::now() + 20ms, kBinding, kBindBody)) == Code::kUnavailable);
+  CHECK(slow.get()->status == 200);
+  CHECK(t.api.Calls(Verb::kBind) == 0);
 }
 
 }  // namespace

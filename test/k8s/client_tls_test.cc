@@ -7,7 +7,7 @@
 #include <catch2/catch.hpp>
 
 #include "k8s/client/client.h"
-#include "test/k8s/certificates.h"
+#include "test/support/certificates.h"
 #include "test/support/manual_clock.h"
 #include "test/support/temp_folder.h"
 

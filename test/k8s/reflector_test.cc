@@ -361,5 +361,53 @@ TEST_CASE("After any mix of changes, cuts, faults and forgotten versions the sin
   }
 }
 
+// ---- A read that somebody asks for ----
+
+TEST_CASE("A read that is asked for shows what the watch has not brought, and the watch goes on after it") {
+  Fixture f;
+  f.options.watch_list = GENERATE(true, false);
+  f.StartSynced();
+  f.api.FreezeWatches(true);
+  f.api.Put(Kind::kPods, PodText(10));
+  f.api.Remove(Kind::kPods, PodKey(1));
+  const auto number = f.reflector->ReadAgain();
+  f.api.FreezeWatches(false);
+  REQUIRE(Eventually([&] { return f.reflector->HasRead(number); }));
+  CHECK(f.sink.state().versions.contains(PodKey(10)));
+  CHECK_FALSE(f.sink.state().versions.contains(PodKey(1)));
+  CHECK(f.sink.state().ends == 2);
+  CHECK(f.reflector->stats().errors == 0);
+  f.SeeOneEvent();
+}
+
+TEST_CASE("A read that had begun before does not count as the one asked for") {
+  Fixture f;
+  f.options.watch_list = false;
+  std::atomic<bool> listing{false}, go_on{false};
+  f.api.OnCall([&](const ApiCall& call) {
+    if (call.verb != Verb::kList) return Fault{};
+    listing = true;
+    Eventually([&] { return go_on.load(); });
+    return Fault{};
+  });
+  f.Start();
+  REQUIRE(Eventually([&] { return listing.load(); }));
+  const auto number = f.reflector->ReadAgain();
+  go_on = true;
+  REQUIRE(Eventually([&] { return f.reflector->HasRead(number); }));
+  CHECK(f.sink.state().ends == 2);
+}
+
+TEST_CASE("A read that is asked for while the server is away comes within a second of its return, not after the whole back-off") {
+  Fixture f;
+  f.options.backoff_first = f.options.backoff_max = 60s;
+  f.StartSynced();
+  f.api.Stop();
+  const auto number = f.reflector->ReadAgain();
+  REQUIRE(Eventually([&] { return f.reflector->stats().errors > 0; }));
+  f.api.Start();
+  CHECK(Eventually([&] { return f.reflector->HasRead(number); }));
+}
+
 }  // namespace
 }  // namespace partage::k8s

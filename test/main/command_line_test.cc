@@ -79,6 +79,52 @@ TEST_CASE("The extender listens beyond loopback only when told so in plain words
   }
 }
 
+TEST_CASE("Beyond loopback the extender is reached with client certificates, by TLS alone it is not") {
+  const std::vector<std::string> open = {"--in-cluster", "--listen", "0.0.0.0:80", "--tls-cert-file", "c", "--tls-key-file", "k"};
+  CHECK(Complaint(open).find("--tls-client-ca-file") != std::string::npos);
+  auto mutual = open;
+  mutual.insert(mutual.end(), {"--tls-client-ca-file", "ca"});
+  const auto config = Parse(mutual).config;
+  CHECK(config.tls.certificate == "c");
+  CHECK(config.tls.key == "k");
+  CHECK(config.tls.client_ca == "ca");
+}
+
+TEST_CASE("Files of TLS are given together or not at all") {
+  CHECK(Complaint({"--in-cluster", "--tls-cert-file", "c"}) ==
+        "tlsCertFile and tlsKeyFile belong together: give both, or none for plain HTTP");
+  CHECK(Complaint({"--in-cluster", "--webhook-tls-key-file", "k"}).find("webhookTlsCertFile") == 0);
+  CHECK(Complaint({"--in-cluster", "--tls-client-ca-file", "ca"}).find("tlsClientCaFile") == 0);
+  CHECK(Complaint({"--in-cluster", "--webhook-tls-cert-file", "c", "--webhook-tls-key-file", "k"}).find("webhookListen") !=
+        std::string::npos);
+}
+
+TEST_CASE("There is a webhook only where one is asked for, and beyond loopback only with a certificate") {
+  CHECK_FALSE(Parse({"--in-cluster"}).config.webhook_listen.has_value());
+  CHECK(Parse({"--in-cluster", "--webhook-listen", "127.0.0.1:8443"}).config.webhook_listen->port == 8443);
+  CHECK(Complaint({"--in-cluster", "--webhook-listen", ":8443"}).find("--webhook-tls-cert-file") != std::string::npos);
+  CHECK(Complaint({"--in-cluster", "--webhook-listen", "nowhere"}).find("--webhook-listen: ") == 0);
+  CHECK(Parse({"--in-cluster", "--webhook-listen", ":8443", "--insecure-listen-beyond-loopback"}).config.webhook_listen->host == "");
+  const auto config = Parse({"--in-cluster", "--webhook-listen", ":8443", "--webhook-tls-cert-file", "c", "--webhook-tls-key-file", "k",
+                             "--webhook-scheduler-name", "gpu"})
+                          .config;
+  CHECK(config.webhook_tls.on());
+  CHECK(config.admission.scheduler_name == "gpu");
+}
+
+TEST_CASE("Leader election needs a real cluster, leases with namespace and name, and times that leave room for writes") {
+  const auto with = [](std::vector<std::string> more) {
+    more.insert(more.begin(), {"--in-cluster", "--leader-election", "elect"});
+    return more;
+  };
+  CHECK(Parse(with({})).config.leader_election.on());
+  CHECK(Complaint({"--cluster", "sim:x", "--leader-election", "follow"}).find("leaderElection: a simulated cluster") == 0);
+  CHECK(Complaint(with({"--lease-duration", "10s"})).find("leaseDuration 10000 ms is not more than renewDeadline") == 0);
+  CHECK(Complaint(with({"--retry-period", "9s"})).find("retryPeriod") != std::string::npos);
+  for (const char* wrong : {"x", "a/b/c", "/b", "a/", "A/b", "a/..%2f"}) CHECK(Complaint(with({"--lease", wrong})).find("--lease: ") == 0);
+  CHECK(Parse({"--in-cluster", "--lease-duration", "1s"}).config.leader_election.shape == "none");
+}
+
 TEST_CASE("A configuration can be checked without naming a cluster") {
   const test::TempFolder folder;
   const std::string file = folder.Write("config.yaml", "nvidia:\n  overwriteEnv: true\n");

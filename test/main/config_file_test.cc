@@ -31,14 +31,37 @@ std::string Complaint(std::string_view yaml) {
 std::string ValueOf(const SchedulerConfig& config, std::string_view key) { return FindSetting(SchedulerSettings(), key)->get(config); }
 
 TEST_CASE("Every setting can be read from a file") {
-  const std::vector<std::pair<std::string, std::string>> values = {{"listen", "127.0.0.2:1234"},  {"metricsListen", "0.0.0.0:9395"},
-                                                                   {"nodePolicy", "spread"},      {"devicePolicies", "binpack,numa"},
-                                                                   {"shortlist", "16"},           {"nominalTtl", "20s"},
-                                                                   {"bindWorkers", "8"},          {"bindQueue", "100"},
-                                                                   {"bindDeadline", "4s"},        {"requeueInterval", "250ms"},
-                                                                   {"httpThreads", "4"},          {"maxBodyMiB", "8"},
-                                                                   {"metricsDeviceLimit", "100"}, {"metricsPodSeries", "true"},
-                                                                   {"logLevel", "warn"},          {"logFormat", "json"}};
+  const std::vector<std::pair<std::string, std::string>> values = {{"listen", "127.0.0.2:1234"},
+                                                                   {"metricsListen", "0.0.0.0:9395"},
+                                                                   {"nodePolicy", "spread"},
+                                                                   {"devicePolicies", "binpack,numa"},
+                                                                   {"shortlist", "16"},
+                                                                   {"nominalTtl", "20s"},
+                                                                   {"bindWorkers", "8"},
+                                                                   {"bindQueue", "100"},
+                                                                   {"bindDeadline", "4s"},
+                                                                   {"requeueInterval", "250ms"},
+                                                                   {"httpThreads", "4"},
+                                                                   {"maxBodyMiB", "8"},
+                                                                   {"metricsDeviceLimit", "100"},
+                                                                   {"metricsPodSeries", "true"},
+                                                                   {"logLevel", "warn"},
+                                                                   {"logFormat", "json"},
+                                                                   {"tlsCertFile", "/e/tls.crt"},
+                                                                   {"tlsKeyFile", "/e/tls.key"},
+                                                                   {"tlsClientCaFile", "/e/ca"},
+                                                                   {"webhookListen", "0.0.0.0:9443"},
+                                                                   {"webhookTlsCertFile", "/w/c"},
+                                                                   {"webhookTlsKeyFile", "/w/k"},
+                                                                   {"webhookTlsClientCaFile", "/w/ca"},
+                                                                   {"webhookSchedulerName", "gpu"},
+                                                                   {"leaderElection", "elect"},
+                                                                   {"lease", "a/b"},
+                                                                   {"kubeSchedulerLease", "c/d"},
+                                                                   {"kubeSchedulerHost", "h"},
+                                                                   {"leaseDuration", "30s"},
+                                                                   {"renewDeadline", "20s"},
+                                                                   {"retryPeriod", "3s"}};
   CHECK(values.size() == SchedulerSettings().size());
   std::string yaml;
   for (const auto& [key, value] : values) yaml += key + ": " + value + "\n";
@@ -48,7 +71,7 @@ TEST_CASE("Every setting can be read from a file") {
 
 TEST_CASE("What every setting prints as its default can be read back") {
   std::string yaml;
-  for (const auto& setting : SchedulerSettings()) yaml += fmt::format("{}: {}\n", setting.key, setting.get(SchedulerConfig()));
+  for (const auto& setting : SchedulerSettings()) yaml += fmt::format("{}: \"{}\"\n", setting.key, setting.get(SchedulerConfig()));
   const SchedulerConfig config = Read(yaml);
   for (const auto& setting : SchedulerSettings()) CHECK(setting.get(config) == setting.get(SchedulerConfig()));
 }

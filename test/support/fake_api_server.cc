@@ -31,7 +31,7 @@ Verb VerbOf(const HttpRequest& request, bool collection) {
   return Verb::kOther;
 }
 
-// api/v1/nodes[/N], api/v1/pods, api/v1/namespaces/NS/pods[/N[/binding]], …/namespaces/NS/events of both groups.
+// api/v1/nodes[/N], api/v1/pods, api/v1/namespaces/NS/pods[/N[/binding|/status]], …/namespaces/NS/events of both groups.
 ApiCall Route(const HttpRequest& request) {
   ApiCall call{Verb::kOther, Kind::kPods, {}, {}, request};
   auto parts = Split(request.path);
@@ -49,6 +49,7 @@ ApiCall Route(const HttpRequest& request) {
   if (parts.size() >= 2) call.name = parts[1];
   if (parts.size() <= 2) call.verb = VerbOf(request, parts.size() == 1);
   if (parts.size() == 3 && parts[2] == "binding" && request.method == "POST") call.verb = Verb::kBind;
+  if (parts.size() == 3 && parts[2] == "status") call.verb = VerbOf(request, false);
   return call;
 }
 
@@ -101,7 +102,7 @@ FakeApiServer::FakeApiServer(Options options)
     : options_(options),
       store_(options.history),
       listener_([this](const HttpRequest& request, HttpReply& reply) { Handle(request, reply); }) {
-  Start();
+  if (options_.listens) Start();
 }
 
 FakeApiServer::~FakeApiServer() { Stop(); }
@@ -144,6 +145,16 @@ void FakeApiServer::OnCall(std::function<Fault(const ApiCall&)> hook) {
 void FakeApiServer::RequireToken(std::string token) {
   MutexLock lock(mutex_);
   token_ = std::move(token);
+}
+
+void FakeApiServer::SetWatchFaults(const WatchFaults& faults) {
+  MutexLock lock(mutex_);
+  watch_faults_ = faults;
+}
+
+WatchFaults FakeApiServer::watch_faults() const {
+  MutexLock lock(mutex_);
+  return watch_faults_;
 }
 
 void FakeApiServer::FailWatches(int code) {
@@ -192,15 +203,24 @@ void FakeApiServer::Handle(const HttpRequest& request, HttpReply& reply) {
 
 void FakeApiServer::Execute(const ApiCall& call, const Fault& fault, HttpReply& reply) {
   if (call.verb == Verb::kWatch) return Watch(call, reply);
-  Answer answer;
-  try {
-    answer = Run(call);
-  } catch (const json::exception& wrong_shape) {
-    answer = {400, StatusBody(400, wrong_shape.what())};
-  }
+  const Answer answer = RunSafely(call);
   if (fault.close_after) return reply.Drop(fault.reset);
+  if (fault.half_body) return reply.SendHalf(answer.status, answer.body, fault.reset);
   if (fault.reply_latency.count() != 0 && !listener_.Sleep(fault.reply_latency)) return reply.Drop();
   reply.Send(answer.status, answer.body, answer.headers);
+}
+
+FakeApiServer::Answer FakeApiServer::Call(std::string method, std::string path, std::string body) {
+  return RunSafely(Route({.method = std::move(method),
+                          .path = std::move(path),
+                          .query = {},
+                          .body = std::move(body),
+                          .authorization = {},
+                          .content_type = {}}));
+}
+
+FakeApiServer::Answer FakeApiServer::RunSafely(const ApiCall& call) try { return Run(call); } catch (const json::exception& wrong_shape) {
+  return {400, StatusBody(400, wrong_shape.what())};
 }
 
 FakeApiServer::Answer FakeApiServer::Run(const ApiCall& call) {
@@ -274,6 +294,9 @@ FakeApiServer::Answer FakeApiServer::MergePatch(const ApiCall& call) {
     return {415, StatusBody(415, "the fake API server accepts only application/merge-patch+json")};
   }
   const auto patch = json::parse(call.http.body);
+  const auto live = Get(call.kind, call.Key());
+  const auto uid = patch.value("metadata", json::object()).value("uid", "");
+  if (live && !uid.empty() && uid != (*live)["metadata"]["uid"]) return {422, StatusBody(422, "metadata.uid: field is immutable")};
   return Written(store_.Update(call.kind, call.Key(),
                                [&](json& object) -> Result<> {
                                  auto met = CheckPreconditions(object, patch.value("metadata", json::object()));
@@ -294,6 +317,9 @@ FakeApiServer::Answer FakeApiServer::Delete(const ApiCall& call) {
 FakeApiServer::Answer FakeApiServer::Bind(const ApiCall& call) {
   const auto binding = json::parse(call.http.body);
   const auto target = binding.value("target", json::object());
+  if (binding.value("metadata", json::object()).value("name", "") != call.name) {
+    return {400, StatusBody(400, "name in URL does not match name in Binding object")};
+  }
   if (target.value("name", "").empty() || target.value("kind", "Node") != "Node") {
     return {422, StatusBody(422, "Binding is invalid: target.name: Required value, target.kind: \"Node\"")};
   }

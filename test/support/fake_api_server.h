@@ -46,21 +46,32 @@ struct Fault {
   int retry_after_s = 0;                       ///< Retry-After of that answer; 0: no header
   bool close_before = false;                   ///< not executed; the connection is closed without an answer
   bool close_after = false;                    ///< executed; the connection is closed without an answer (a lost reply)
-  bool reset = false;                          ///< the two above send RST instead of FIN
+  bool reset = false;                          ///< the two above, and the one below, send RST instead of FIN
+  bool half_body = false;                      ///< executed; the connection is closed in the middle of the answer's body
   std::chrono::milliseconds reply_latency{0};  ///< after executing, before answering
+};
+
+/// What happens to the events of every watch; a watch of a real server does none of it except to lag. One in 0 is never.
+struct WatchFaults {
+  int repeat_one_in = 0;               ///< an event is sent once more, some events later
+  int swap_one_in = 0;                 ///< an event changes places with the one after it
+  std::chrono::milliseconds delay{0};  ///< before events are sent; what happens meanwhile is sent together with them
+  unsigned seed = 1;
 };
 
 /// An API server small enough to trust, for tests and benchmarks: real HTTP on a loopback port, real versions, real watch streams, in one process with the
 /// test. It keeps nodes and pods and answers like kube-apiserver:
 ///
-/// - LIST with limit/continue (every page shows the state of the first), resourceVersion, fieldSelector spec.nodeName and metadata.name, per namespace;
+/// - LIST with limit/continue (every page shows the state of the first), resourceVersion, fieldSelector spec.nodeName, metadata.name and the scheduler's own on
+///   status.phase, per namespace;
 /// - WATCH from a version, bookmarks, timeoutSeconds, sendInitialEvents; 410 as an ERROR event (or as a status) for forgotten versions;
 /// - GET, POST, PATCH (application/merge-patch+json), DELETE of objects;
 /// - POST pods/{name}/binding: uid and resourceVersion preconditions, 409 for a pod that is bound, deleting or gated, 404 for one that is gone, annotations
 ///   and labels merged with the node name in one write;
 /// - POST events (either API group): counted and remembered.
 ///
-/// Faults come from a hook that sees every request (OnCall), from SetWriteLatency, and from the watch switches below. 1.2 million small pods take about
+/// Faults come from a hook that sees every request (OnCall), from SetWriteLatency, and from the watch switches below. The same contract suite holds for it and for
+/// kube-apiserver (test/contract/api_server_contract_test.cc). 1.2 million small pods take about
 /// their text plus 250 bytes each. One thread a connection: a slow call delays nobody else. Thread-safe.
 ///
 ///     FakeApiServer api;
@@ -77,11 +88,12 @@ class FakeApiServer {
     std::chrono::milliseconds bookmark_interval{60000};  ///< of watches that allow bookmarks
     std::size_t history = 50000;                         ///< changes remembered per kind; an older version is 410
     std::size_t chunk_bytes = 0;                         ///< watch frames are cut into HTTP chunks of this size; 0: one chunk a batch
+    bool listens = true;                                 ///< false: no socket; Call is the only way in
     std::size_t list_limit = 0;                          ///< most objects a LIST page holds, whatever was asked; 0: no limit
   };
 
   FakeApiServer() : FakeApiServer(Options()) {}
-  explicit FakeApiServer(Options options);  ///< started
+  explicit FakeApiServer(Options options);  ///< started, if it listens at all
   ~FakeApiServer();
 
   /// "http://127.0.0.1:PORT"; stays the same over Stop and Start.
@@ -90,7 +102,16 @@ class FakeApiServer {
   void Stop();   ///< connections are cut, new ones refused; objects stay. Idempotent
   void Start();  ///< REQUIRES: stopped
 
+  struct Answer {
+    int status = 200;
+    std::string body{}, headers{};
+  };
+  /// Executes a request in the calling thread, without a socket, a fault or a record. Not for watches; store().Since() is what they are made of.
+  Answer Call(std::string method, std::string path, std::string body = {});
+
   // ---- Objects ----
+
+  const FakeStore& store() const { return store_; }
 
   /// Creates or replaces an object from its JSON text; a missing uid is made up. Returns its version; aborts when the text is no object with a name.
   /// Fast for texts in the form described at FakeStore::Put.
@@ -118,6 +139,7 @@ class FakeApiServer {
   void FreezeWatches(bool on) { watches_frozen_ = on; }
   /// Sends an ERROR event with this code on all watches and ends them.
   void FailWatches(int code);
+  void SetWatchFaults(const WatchFaults& faults);
   /// Forgets the past: lists that continue and watches that are behind get 410.
   void Compact() { store_.Compact(); }
   /// Closes connections that wait between two requests.
@@ -137,15 +159,13 @@ class FakeApiServer {
   std::vector<nlohmann::json> Events() const;
 
  private:
-  struct Answer {
-    int status = 200;
-    std::string body{}, headers{};
-  };
   void Handle(const HttpRequest& request, HttpReply& reply);
   bool Authorized(const HttpRequest& request) const;
   Fault FaultFor(const ApiCall& call) const;
+  WatchFaults watch_faults() const;
   void Execute(const ApiCall& call, const Fault& fault, HttpReply& reply);
   Answer Run(const ApiCall& call);
+  Answer RunSafely(const ApiCall& call);
   Answer List(const ApiCall& call) const;
   Answer Create(const ApiCall& call);
   Answer MergePatch(const ApiCall& call);
@@ -166,6 +186,7 @@ class FakeApiServer {
   mutable Mutex mutex_;
   std::function<Fault(const ApiCall&)> hook_ PARTAGE_GUARDED_BY(mutex_);
   std::string token_ PARTAGE_GUARDED_BY(mutex_);
+  WatchFaults watch_faults_ PARTAGE_GUARDED_BY(mutex_);
   std::deque<nlohmann::json> events_ PARTAGE_GUARDED_BY(mutex_);
   FakeListener listener_;  // last: its threads use everything above
 };

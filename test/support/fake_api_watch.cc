@@ -1,5 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // The watch verb of the fake API server.
+#include <random>
+
 #include "test/support/fake_api_server.h"
 #include "test/support/fake_api_wire.h"
 
@@ -58,6 +60,26 @@ class FakeApiServer::WatchStream {
     Flush();
   }
 
+  // In the order of the store, unless faults are wanted.
+  void Send(std::vector<FakeStore::Change> changes) {
+    const auto faults = server_.watch_faults();
+    if (faults.repeat_one_in + faults.swap_one_in > 0) Disturb(changes, faults);
+    for (const auto& change : changes) Frame(change.type, *change.object);
+    if (!changes.empty() && faults.delay.count() > 0) server_.listener_.Sleep(faults.delay);
+  }
+
+  void Disturb(std::vector<FakeStore::Change>& changes, const WatchFaults& faults) {
+    if (!dice_) dice_.emplace(faults.seed);
+    const auto strikes = [&](int one_in) { return one_in > 0 && (*dice_)() % static_cast<unsigned>(one_in) == 0; };
+    for (std::size_t i = 0; i + 1 < changes.size(); ++i) {
+      if (strikes(faults.swap_one_in)) std::swap(changes[i], changes[i + 1]);
+    }
+    for (auto left = changes.size(); left > 0; --left) {
+      if (strikes(faults.repeat_one_in)) repeated_.push_back(changes[changes.size() - left]);
+    }
+    if (repeated_.size() > 10) changes.insert(changes.end(), repeated_.begin(), repeated_.end()), repeated_.clear();
+  }
+
   bool Step() {
     // Waiting comes first, so that a change made after a switch was turned is not sent any more.
     const auto changes = server_.store_.Since(call_.kind, selector_, version_, kSlice);
@@ -66,7 +88,7 @@ class FakeApiServer::WatchStream {
     if (server_.watches_frozen_) return server_.listener_.Sleep(kSlice);
     if (!changes) return EndWith(ErrorFrame(410, fmt::format("too old resource version: {}", version_)));
     version_ = changes->version;
-    for (const auto& change : changes->changes) Frame(change.type, *change.object);
+    Send(changes->changes);
     if (bookmarks_ && Now() >= next_bookmark_) {
       Bookmark();
       next_bookmark_ = Now() + server_.options_.bookmark_interval;
@@ -110,6 +132,8 @@ class FakeApiServer::WatchStream {
   Time ends_, next_bookmark_;
   bool bookmarks_ = false;
   std::uint64_t version_ = 0;
+  std::optional<std::mt19937> dice_;
+  std::vector<FakeStore::Change> repeated_;  // to be sent once more
   std::string batch_;
 };
 

@@ -56,12 +56,13 @@ inline std::uint64_t NumberOf(const std::string& text) {
   return value;
 }
 
-/// Of a LIST or WATCH in namespace `ns` (empty: all).
+/// Of a LIST or WATCH in namespace `ns` (empty: all). The two phases are excluded together, as the scheduler does.
 inline Selector SelectorOf(const std::map<std::string, std::string>& query, const std::string& ns) {
-  Selector selector{ns, {}, {}};
+  Selector selector{.ns = ns, .name = {}, .node = {}};
   const auto field = QueryOf(query, "fieldSelector");
   if (field.starts_with("spec.nodeName=")) selector.node = field.substr(14);
   if (field.starts_with("metadata.name=")) selector.name = field.substr(14);
+  selector.unfinished = field == "status.phase!=Succeeded,status.phase!=Failed";
   return selector;
 }
 

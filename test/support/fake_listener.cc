@@ -68,6 +68,10 @@ std::size_t ParseHead(std::string_view head, HttpRequest& request) {
   return length;
 }
 
+std::string Head(int status, std::size_t length, std::string_view headers) {
+  return fmt::format("HTTP/1.1 {} Status\r\nContent-Type: application/json\r\nContent-Length: {}\r\n{}\r\n", status, length, headers);
+}
+
 bool Receive(int fd, std::string& buffer) {
   std::array<char, 16384> piece;
   const auto n = ::recv(fd, piece.data(), piece.size(), 0);
@@ -86,10 +90,14 @@ bool HttpReply::Write(std::string_view data) {
   return !dropped_;
 }
 
+void HttpReply::SendHalf(int status, std::string_view body, bool reset) {
+  if (Write(Head(status, body.size(), {}))) Write(body.substr(0, body.size() / 2));
+  Drop(reset);
+}
+
 void HttpReply::Send(int status, std::string_view body, std::string_view headers) {
   busy_ = false;
-  auto message =
-      fmt::format("HTTP/1.1 {} Status\r\nContent-Type: application/json\r\nContent-Length: {}\r\n{}\r\n", status, body.size(), headers);
+  auto message = Head(status, body.size(), headers);
   if (body.size() < 4096) {
     message += body;
     Write(message);

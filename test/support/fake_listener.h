@@ -29,6 +29,8 @@ class HttpReply {
   HttpReply(int fd, std::atomic<bool>& busy) : fd_(fd), busy_(busy) {}
   /// A whole answer. `headers` are lines ending in "\r\n".
   void Send(int status, std::string_view body, std::string_view headers = {});
+  /// A whole answer's header and half of its body, then Drop(reset).
+  void SendHalf(int status, std::string_view body, bool reset);
   /// A streamed answer: Begin, Chunk…, End. False when the client is gone.
   bool Begin(int status);
   bool Chunk(std::string_view data);

@@ -32,6 +32,8 @@ Result<Parsed> Parse(std::string_view text) {
   const auto ns = Text(document, "/metadata/namespace");
   auto object = std::make_shared<StoredObject>();
   object->node = Text(document, "/spec/nodeName");
+  const auto phase = Text(document, "/status/phase");
+  object->finished = phase == "Succeeded" || phase == "Failed";
   const bool has_version = document.at_pointer("/metadata/resourceVersion").error() == simdjson::SUCCESS;
   return Parsed{ns.empty() ? std::string(name) : fmt::format("{}/{}", ns, name), std::move(object),
                 text.starts_with(kStart) && !has_version && !Text(document, "/metadata/uid").empty()};
@@ -77,7 +79,8 @@ bool Selector::Matches(std::string_view key, const StoredObject* object) const {
   const auto slash = key.find('/');
   const auto key_ns = slash == key.npos ? std::string_view() : key.substr(0, slash);
   const auto key_name = slash == key.npos ? key : key.substr(slash + 1);
-  return (ns.empty() || ns == key_ns) && (name.empty() || name == key_name) && (node.empty() || node == object->node);
+  return (ns.empty() || ns == key_ns) && (name.empty() || name == key_name) && (node.empty() || node == object->node) &&
+         !(unfinished && object->finished);
 }
 
 std::string FakeStore::NewUid() { return fmt::format("00000000-0000-4000-8000-{:012x}", ++uids_); }

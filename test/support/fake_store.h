@@ -28,8 +28,9 @@ inline constexpr std::size_t kKindCount = 2;
 /// One version of one object, as compact as its text. Immutable.
 struct StoredObject {
   std::uint64_t version = 0;
-  std::string node;  ///< spec.nodeName
-  std::string rest;  ///< the document after `{"metadata":{"resourceVersion":"VERSION",`; apiVersion and kind are not kept
+  std::string node;       ///< spec.nodeName
+  bool finished = false;  ///< status.phase is Succeeded or Failed
+  std::string rest;       ///< the document after `{"metadata":{"resourceVersion":"VERSION",`; apiVersion and kind are not kept
 
   /// Appends the JSON document; `type_meta` goes in front of its members, e.g. `"kind":"Pod","apiVersion":"v1",`.
   void AppendTo(std::string& out, std::string_view type_meta = {}) const;
@@ -40,6 +41,7 @@ using StoredRef = std::shared_ptr<const StoredObject>;
 /// What a request selects. Empty members select everything.
 struct Selector {
   std::string ns, name, node;
+  bool unfinished = false;  ///< only what has not finished
   bool Matches(std::string_view key, const StoredObject* object) const;
 };
 

@@ -35,7 +35,7 @@ TEST_CASE("A refusal of a vendor document names the member and its value") {
   CHECK(Refusal({""}) == "vendor document 1: vendor must be a map");
   CHECK(Refusal({kAcme, "nmae: b"}) ==
         "vendor document 2: vendor has an unknown member \"nmae\"; known are annotationPrefix, defaults, examples, hami, name, resources, "
-        "word");
+        "uuidForms, word");
   CHECK(Refusal({"name: acme\nresources: {coutn: a}"}) ==
         "vendor document 1: vendor.resources has an unknown member \"coutn\"; known are cores, count, memory, percent, priority");
   CHECK(Refusal({"name: acme\nresources: {count: [a]}"}) == "vendor document 1: vendor.resources.count must be a text");

@@ -53,6 +53,18 @@ class Api:
     def call(self, method: str, path: str, body: Object | None = None, content_type: str = "application/json") -> Object:
         return json.loads(self.text(method, path, body, content_type))
 
+    def create_with_warnings(self, path: str, body: Object) -> tuple[Object, list[str]]:
+        """The created object, and what the API server says beside it."""
+        connection = http.client.HTTPSConnection("127.0.0.1", self._port, context=self._tls, timeout=60)
+        connection.request("POST", path, json.dumps(body), self._headers | {"Content-Type": "application/json"})
+        reply = connection.getresponse()
+        answer = reply.read().decode()
+        connection.close()
+        if reply.status >= 300:
+            raise ApiError(reply.status, f"POST {path}", answer)
+        warnings = reply.headers.get_all("Warning") or []
+        return json.loads(answer), [text.partition('"')[2].rstrip('"').replace('\\"', '"') for text in warnings]
+
     def close(self) -> None:
         self._workers.shutdown()
         while not self._idle.empty():

@@ -61,12 +61,19 @@ def program(name: str, variable: str) -> str:
     return found
 
 
+def on_host(host: str, command: list[str]) -> list[str]:
+    """The command as if on a machine of that host name."""
+    namespace = ["unshare", "--uts"] if os.geteuid() == 0 else ["unshare", "--map-root-user", "--uts"]
+    return [*namespace, "sh", "-c", 'hostname "$0" && exec "$@"', host, *command]
+
+
 @dataclass
 class Extender:
     """The extender stanza of kube-scheduler's configuration."""
 
     url: str
     node_cache_capable: bool = True
+    timeout: str = "10s"
 
     def stanza(self) -> Object:
         return {
@@ -76,7 +83,7 @@ class Extender:
             "bindVerb": "bind",
             "weight": 1,
             "nodeCacheCapable": self.node_cache_capable,
-            "httpTimeout": "10s",
+            "httpTimeout": self.timeout,
             "managedResources": [{"name": name, "ignoredByScheduler": True} for name in MANAGED_RESOURCES],
         }
 
@@ -154,13 +161,30 @@ class ControlPlane:
     def start_kube_scheduler(self, extender: Extender | None, name: str = "default-scheduler") -> Process:
         """Another scheduler for the pods whose spec.schedulerName is `name`; without an extender it is kube-scheduler alone."""
         port = free_port()
-        config = self.folder / f"{name}.config.json"
-        config.write_text(json.dumps(self._scheduler_config(name, extender), indent=1))
-        flags = [f"--config={config}", f"--secure-port={port}", "--bind-address=127.0.0.1", f"--cert-dir={self.folder}/{name}-certificates"]
-        flags += ["--authorization-always-allow-paths=/healthz,/readyz,/livez,/metrics"]
+        flags = self._scheduler_flags(name, port, self._scheduler_config(name, extender))
         scheduler = self._launch("kube-scheduler", flags, log_name=name)
         scheduler.wait_ready(lambda: http_ok(f"https://127.0.0.1:{port}/readyz"), timeout=60)
         return scheduler
+
+    def start_kube_scheduler_replica(self, extender: Extender, host: str, election: Object) -> Process:
+        """One of several for the pods of default-scheduler, as if it ran on the machine `host`. `election`: kube-scheduler's own settings of leader election."""
+        name = f"kube-scheduler-{host}"
+        config = self._scheduler_config("default-scheduler", extender) | {"leaderElection": {"leaderElect": True} | election}
+        command = [str(self._programs / "kube-scheduler"), *self._scheduler_flags(name, free_port(), config)]
+        scheduler = Process(name, on_host(host, command), self.folder / f"{name}.log")
+        self._processes.append(scheduler)
+        scheduler.start()
+        return scheduler
+
+    def partage_replica(self, host: str, *arguments: str) -> Partage:
+        """One of several, as if it ran on the machine `host`; not started yet."""
+        self._pki.issue("partage", "/CN=partage-scheduler/O=partage")
+        partage = Partage(self.folder, self.kubeconfig("partage", certificate="partage"), list(arguments))
+        partage.name = f"partage-{host}"
+        partage.log = self.folder / f"partage-{host}.log"
+        partage.command = on_host(host, partage.command)
+        self._processes.append(partage)
+        return partage
 
     def kubeconfig(self, name: str, token: str = "", certificate: str = "") -> Path:
         user = f"token: {token}" if token else f"client-certificate: {self._pki.path(certificate)}.crt\n    client-key: {self._pki.path(certificate)}.key"
@@ -174,6 +198,12 @@ class ControlPlane:
         return path
 
     # --- Parts ---
+
+    def _scheduler_flags(self, name: str, port: int, config: Object) -> list[str]:
+        path = self.folder / f"{name}.config.json"
+        path.write_text(json.dumps(config, indent=1))
+        flags = [f"--config={path}", f"--secure-port={port}", "--bind-address=127.0.0.1", f"--cert-dir={self.folder}/{name}-certificates"]
+        return flags + ["--authorization-always-allow-paths=/healthz,/readyz,/livez,/metrics"]
 
     def _launch(self, name: str, flags: list[str], log_name: str = "") -> Process:
         process = Process(name, [str(self._programs / name), *flags], self.folder / f"{log_name or name}.log")

@@ -45,7 +45,12 @@ class Scenario(unittest.TestCase):
         cls.control_plane.start()
         cls.api = cls.control_plane.api
         cls.partage = cls.control_plane.start_partage(*cls.partage_arguments)
-        cls.kube_scheduler = cls.control_plane.start_kube_scheduler(Extender(cls.partage.url, cls.node_cache_capable))
+        cls.kube_scheduler = cls.control_plane.start_kube_scheduler(cls.extender())
+
+    @classmethod
+    def extender(cls) -> Extender:
+        """How kube-scheduler reaches partage-scheduler."""
+        return Extender(cls.partage.url, cls.node_cache_capable)
 
     def tearDown(self) -> None:
         try:

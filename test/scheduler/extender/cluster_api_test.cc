@@ -6,37 +6,14 @@
 #include <catch2/catch.hpp>
 #include <nlohmann/json.hpp>
 
+#include "test/support/recording_client.h"
+
 namespace partage::scheduler {
 namespace {
 
 using namespace std::chrono_literals;
 using nlohmann::json;
-
-// Records calls and answers each with the same reply or error.
-class RecordingClient final : public k8s::Client {
- public:
-  struct Call {
-    std::string method, path, body, content_type;
-  };
-
-  Result<k8s::Reply> Get(const std::string& path) override { return Record({"GET", path, "", ""}); }
-  Result<k8s::Reply> Post(const std::string& path, const std::string& body) override { return Record({"POST", path, body, ""}); }
-  Result<k8s::Reply> Patch(const std::string& path, const std::string& body, const std::string& type) override {
-    return Record({"PATCH", path, body, type});
-  }
-  Result<k8s::Reply> Delete(const std::string& path) override { return Record({"DELETE", path, "", ""}); }
-  Result<> GetStream(const std::string&, const Stream&, std::stop_token) override { return {}; }
-  std::string server() const override { return "test"; }
-
-  Result<k8s::Reply> answer = k8s::Reply{.status = 200, .body = "{}"};
-  std::vector<Call> calls;
-
- private:
-  Result<k8s::Reply> Record(Call call) {
-    calls.push_back(std::move(call));
-    return answer;
-  }
-};
+using test::RecordingClient;
 
 const k8s::Binding kBinding{
     .ns = "team-a", .name = "p", .uid = "u", .node = "gpu-1.example", .annotations = {{"partage.dev/allocation", "{}"}}};

@@ -125,6 +125,16 @@ TEST_CASE("Fitting nodes are scored from 0 to 10") {
   for (const json& score : scores) CHECK((score["Score"] >= 0 && score["Score"] <= 10));
 }
 
+TEST_CASE("An answer that says not ready ends its connection, so that the next call may reach the replica that is active") {
+  Called called;
+  const std::string ask = ArgsText(PodJson("a", Gpu("8000")), {"n1"});
+  const std::string bind = R"({"PodName":"a","PodNamespace":"default","PodUID":"uid-of-a","Node":"n1"})";
+  CHECK_FALSE(called.Call(called.handlers().filter, ask).close);
+  called.SetReady(false);
+  CHECK(called.Call(called.handlers().filter, ask).close);
+  CHECK(called.Call(called.handlers().bind, bind).close);
+}
+
 TEST_CASE("Before the cluster is read, filter and bind answer with the reason and nothing is written") {
   Called called;
   called.SetReady(false);

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-#include "test/k8s/certificates.h"
+#include "test/support/certificates.h"
 
 #include <openssl/pem.h>
 #include <openssl/x509v3.h>
@@ -24,14 +24,14 @@ void AddExtension(X509* certificate, int kind, const std::string& value) {
   X509_EXTENSION_free(extension);
 }
 
-// An unsigned certificate for `key`, good for an hour.
-X509* NewCertificate(EVP_PKEY* key, const std::string& common_name, X509* issuer) {
+// An unsigned certificate for `key`.
+X509* NewCertificate(EVP_PKEY* key, const std::string& common_name, X509* issuer, long seconds) {
   static long serial = 1;
   auto* certificate = X509_new();
   X509_set_version(certificate, 2);
   ASN1_INTEGER_set(X509_get_serialNumber(certificate), serial++);
-  X509_gmtime_adj(X509_getm_notBefore(certificate), -60);
-  X509_gmtime_adj(X509_getm_notAfter(certificate), 3600);
+  X509_gmtime_adj(X509_getm_notBefore(certificate), -3600);
+  X509_gmtime_adj(X509_getm_notAfter(certificate), seconds);
   X509_set_pubkey(certificate, key);
   auto* name = X509_get_subject_name(certificate);
   X509_NAME_add_entry_by_txt(name, "CN", MBSTRING_ASC, reinterpret_cast<const unsigned char*>(common_name.c_str()), -1, -1, 0);
@@ -52,7 +52,8 @@ struct Authority::Impl {
 };
 
 Authority::Authority() : impl_(std::make_unique<Impl>()) {
-  impl_->certificate = NewCertificate(impl_->key, "Partage test authority", nullptr);
+  static int made = 0;  // verification tells authorities apart by their names
+  impl_->certificate = NewCertificate(impl_->key, "Partage test authority " + std::to_string(++made), nullptr, 3600);
   AddExtension(impl_->certificate, NID_basic_constraints, "critical,CA:TRUE");
   X509_sign(impl_->certificate, impl_->key, EVP_sha256());
   impl_->pem = CertificatePem(impl_->certificate);
@@ -65,9 +66,9 @@ Authority::~Authority() {
 
 const std::string& Authority::certificate() const { return impl_->pem; }
 
-Identity Authority::Issue(const std::string& names) const {
+Identity Authority::Issue(const std::string& names, long seconds) const {
   auto* key = EVP_EC_gen("P-256");
-  auto* certificate = NewCertificate(key, "Partage test", impl_->certificate);
+  auto* certificate = NewCertificate(key, "Partage test", impl_->certificate, seconds);
   AddExtension(certificate, NID_subject_alt_name, names);
   X509_sign(certificate, impl_->key, EVP_sha256());
   Identity identity{CertificatePem(certificate),

@@ -1,0 +1,106 @@
+// SPDX-License-Identifier: Apache-2.0
+// Graphs launch many kernels with one call; an executable graph is priced by itself, like a kernel. What is launched while a stream captures runs
+// later or never: it must neither wait nor be measured, so captures are counted here.
+#include "intercept/hook.h"
+#include "intercept/limiter/gate.h"
+#include "intercept/memory/reserve.h"
+
+namespace partage::intercept {
+namespace {
+
+using namespace limiter;
+
+template <class Submit>
+CUresult LaunchGraph(CUgraphExec exec, CUstream stream, Submit&& submit) {
+  const int device = Metered() ? Device() : -1;
+  return device >= 0 ? Pass(GraphKey(exec, device), device, stream, submit) : submit();
+}
+
+/// Memory that the graph owns may grow with the call.
+template <class Submit>
+CUresult WithItsMemory(CUgraphExec exec, Submit&& submit) {
+  if (!Active()) return submit();
+  if (!memory::MayLaunchGraph(exec)) return CUDA_ERROR_OUT_OF_MEMORY;
+  const CUresult result = submit();
+  memory::GraphLaunched(exec);
+  return result;
+}
+
+template <class Begin>
+CUresult BeginCapture(Begin&& begin) {
+  if (!Active()) return begin();
+  {
+    const NoEventsMeanwhile until_it_counts;  // whoever asks afterwards sees it
+    g_gate.captures.fetch_add(1, std::memory_order_relaxed);
+  }
+  const CUresult result = begin();
+  if (result != CUDA_SUCCESS) g_gate.captures.fetch_sub(1, std::memory_order_relaxed);
+  return result;
+}
+
+/// Ending fails in ways that end the capture and in ways that do not: the stream is asked.
+template <class End>
+CUresult EndCapture(CUstream stream, End&& end) {
+  if (!Active() || !Capturing(stream)) return end();
+  const CUresult result = end();
+  if (result == CUDA_SUCCESS || !CapturingSlow(stream)) g_gate.captures.fetch_sub(1, std::memory_order_relaxed);
+  return result;
+}
+
+}  // namespace
+
+PARTAGE_HOOK(CUresult, cuGraphLaunch, (CUgraphExec graph, CUstream stream)) {
+  return WithItsMemory(graph, [&] { return LaunchGraph(graph, LegacyStream(stream), [&] { return Real(graph, stream); }); });
+}
+PARTAGE_HOOK(CUresult, cuGraphLaunch_ptsz, (CUgraphExec graph_exec, CUstream stream)) {
+  return WithItsMemory(graph_exec,
+                       [&] { return LaunchGraph(graph_exec, PerThreadStream(stream), [&] { return Real(graph_exec, stream); }); });
+}
+
+PARTAGE_HOOK(CUresult, cuGraphUpload, (CUgraphExec graph, CUstream stream)) {
+  return WithItsMemory(graph, [&] { return Real(graph, stream); });
+}
+PARTAGE_HOOK(CUresult, cuGraphUpload_ptsz, (CUgraphExec graph_exec, CUstream stream)) {
+  return WithItsMemory(graph_exec, [&] { return Real(graph_exec, stream); });
+}
+
+// Another graph may get the same handle.
+PARTAGE_HOOK(CUresult, cuGraphExecDestroy, (CUgraphExec graph_exec)) {
+  if (Metered()) {
+    for (int device = 0; device < kLimiterDevices; ++device) g_limiter.costs().Forget(GraphKey(graph_exec, device));
+  }
+  memory::GraphDestroyed(graph_exec);
+  return Real(graph_exec);
+}
+
+PARTAGE_HOOK(CUresult, cuStreamBeginCapture, (CUstream stream)) {
+  return BeginCapture([&] { return Real(stream); });
+}
+PARTAGE_HOOK(CUresult, cuStreamBeginCapture_ptsz, (CUstream stream)) {
+  return BeginCapture([&] { return Real(stream); });
+}
+PARTAGE_HOOK(CUresult, cuStreamBeginCapture_v2, (CUstream stream, CUstreamCaptureMode mode)) {
+  return BeginCapture([&] { return Real(stream, mode); });
+}
+PARTAGE_HOOK(CUresult, cuStreamBeginCapture_v2_ptsz, (CUstream stream, CUstreamCaptureMode mode)) {
+  return BeginCapture([&] { return Real(stream, mode); });
+}
+PARTAGE_HOOK(CUresult, cuStreamBeginCaptureToGraph,
+             (CUstream stream, CUgraph graph, const CUgraphNode* dependencies, const CUgraphEdgeData* dependency_data,
+              size_t num_dependencies, CUstreamCaptureMode mode)) {
+  return BeginCapture([&] { return Real(stream, graph, dependencies, dependency_data, num_dependencies, mode); });
+}
+PARTAGE_HOOK(CUresult, cuStreamBeginCaptureToGraph_ptsz,
+             (CUstream stream, CUgraph graph, const CUgraphNode* dependencies, const CUgraphEdgeData* dependency_data,
+              size_t num_dependencies, CUstreamCaptureMode mode)) {
+  return BeginCapture([&] { return Real(stream, graph, dependencies, dependency_data, num_dependencies, mode); });
+}
+
+PARTAGE_HOOK(CUresult, cuStreamEndCapture, (CUstream stream, CUgraph* ph_graph)) {
+  return EndCapture(LegacyStream(stream), [&] { return Real(stream, ph_graph); });
+}
+PARTAGE_HOOK(CUresult, cuStreamEndCapture_ptsz, (CUstream stream, CUgraph* ph_graph)) {
+  return EndCapture(PerThreadStream(stream), [&] { return Real(stream, ph_graph); });
+}
+
+}  // namespace partage::intercept

@@ -1,0 +1,175 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "intercept/loader/driver.h"
+
+#include <dlfcn.h>
+#include <string.h>
+
+#include "intercept/hook_table.h"
+#include "intercept/loader/address_map.h"
+#include "intercept/loader/spin_lock.h"
+#include "intercept/log.h"
+
+// The tail-jumping functions of trampoline.cc by names that nobody else's definition can take.
+extern "C" {
+[[gnu::visibility("hidden")]] void partage_dlopen();
+[[gnu::visibility("hidden")]] void partage_dlmopen();
+}
+
+namespace partage::intercept::loader {
+namespace {
+
+constexpr const char* kStems[kLibraries] = {"libcuda.so", "libnvidia-ml.so"};
+constexpr const char* kSonames[kLibraries] = {"libcuda.so.1", "libnvidia-ml.so.1"};
+constexpr unsigned kBegin[kLibraries] = {0, kFirstNvmlRow};
+constexpr unsigned kEnd[kLibraries] = {kFirstNvmlRow, kRows};
+constexpr int kMostCopies = 8;
+
+/// What is known of one library. `first` is set once, before `armed`.
+struct Loaded {
+  const link_map* first = nullptr;
+  std::atomic<bool> armed{false};
+  std::atomic<bool> redirected{false};
+  Way way = Way::kNothingToDo;
+  const link_map* copies[kMostCopies] = {};  // others made to lead to the first
+};
+
+Loaded g_loaded[kLibraries];
+bool g_copy_only = false;
+AddressMap<2048> g_hooks;
+SpinLock g_lock;  // held for table work only, never while calling the loader
+
+ElfImage ImageOf(const link_map* map) { return ElfImage(map->l_addr, map->l_ld); }
+
+/// Reads the addresses of the rows not read yet. What is redirected already (an arming cut short by fork) shows our own hook: no address then.
+void ReadRows(unsigned library, const ElfImage& image) {
+  for (unsigned row = kBegin[library]; row < kEnd[library]; ++row) {
+    const ElfW(Sym)* const symbol = g_real[row] == nullptr ? image.Find(NameOf(row)) : nullptr;
+    if (symbol == nullptr) continue;
+    void* const hook = HookOf(row);
+    void* const address = image.AddressOf(*symbol);
+    if (address == hook) continue;
+    if (hook != nullptr) g_hooks.Put(address, hook);
+    __atomic_store_n(&g_real[row], address, __ATOMIC_RELEASE);
+  }
+}
+
+/// By address, not by name: of the drivers tried none has two names for one function, and if one had, either hook would do.
+void* HookOfFunction(const char*, void* address, void*) { return g_hooks.Find(address); }
+
+/// Every name of a copy leads where the same name of the first leads.
+void* SameInFirst(const char* name, void*, void* context) {
+  const auto& first = *static_cast<const ElfImage*>(context);
+  const ElfW(Sym)* const symbol = first.Find(name);
+  return symbol != nullptr ? first.AddressOf(*symbol) : nullptr;
+}
+
+Way RedirectByCopyTo(const ElfImage& image) { return RedirectByCopy(image, HookOfFunction, nullptr) ? Way::kCopiedTable : Way::kFailed; }
+
+void RedirectFirst(unsigned library) {
+  Loaded& loaded = g_loaded[library];
+  const ElfImage image = ImageOf(loaded.first);
+  loaded.way = g_copy_only ? RedirectByCopyTo(image) : Redirect(image, HookOfFunction, nullptr);
+  loaded.redirected.store(true, std::memory_order_release);
+  if (loaded.way == Way::kCopiedTable) Log(Level::kInfo, kSonames[library], ": redirected by a copy of its symbol table");
+  if (loaded.way == Way::kFailed)
+    Log(Level::kError, kSonames[library], ": look-ups cannot be redirected; only programs linked with it are limited");
+}
+
+void RedirectCopy(unsigned library, const link_map* map) {
+  Loaded& loaded = g_loaded[library];
+  for (const link_map*& copy : loaded.copies) {
+    if (copy == map) return;
+    if (copy != nullptr) continue;
+    ElfImage first = ImageOf(loaded.first);
+    const ElfImage image = ImageOf(map);
+    Redirect(image, SameInFirst, &first);
+    copy = map;
+    return;
+  }
+}
+
+/// REQUIRES: g_lock held.
+void ArmWith(unsigned library, const link_map* map, bool redirect) {
+  Loaded& loaded = g_loaded[library];
+  if (loaded.first == nullptr) loaded.first = map;
+  if (!loaded.armed.load(std::memory_order_relaxed)) {
+    ReadRows(library, ImageOf(loaded.first));
+    loaded.armed.store(true, std::memory_order_release);
+  }
+  if (redirect && !loaded.redirected.load(std::memory_order_relaxed)) RedirectFirst(library);
+}
+
+/// The handle of the library by its soname. glibc's handles are link_maps.
+link_map* Open(unsigned library, int extra_flags) {
+  const DlopenFunction open = RealDlopen();
+  return open != nullptr ? static_cast<link_map*>(open(kSonames[library], RTLD_LAZY | extra_flags)) : nullptr;
+}
+
+/// Looked up anew until there is one: with glibc before 2.34 dlopen may arrive with a library.
+template <class Function>
+Function NextFunction(std::atomic<Function>& cache, void (*own)(), const char* name) {
+  Function found = cache.load(std::memory_order_acquire);
+  if (found == nullptr) {
+    found = reinterpret_cast<Function>(NextAfter(reinterpret_cast<const void*>(own), name));
+    cache.store(found, std::memory_order_release);
+  }
+  return found;
+}
+
+}  // namespace
+
+int LibraryOf(const char* name) {
+  const char* const slash = strrchr(name, '/');
+  const char* const last = slash != nullptr ? slash + 1 : name;
+  for (unsigned i = 0; i < kLibraries; ++i) {
+    const size_t length = strlen(kStems[i]);
+    if (strncmp(last, kStems[i], length) == 0 && (last[length] == 0 || last[length] == '.')) return static_cast<int>(i);
+  }
+  return -1;
+}
+
+bool Arm(Library which, bool redirect, bool only_if_loaded) {
+  const auto library = static_cast<unsigned>(which);
+  const Loaded& loaded = g_loaded[library];
+  if (loaded.armed.load(std::memory_order_acquire) && (!redirect || loaded.redirected.load(std::memory_order_acquire))) return true;
+  const link_map* map = Open(library, RTLD_NOLOAD);
+  if (map == nullptr && !only_if_loaded) map = Open(library, 0);
+  if (map == nullptr || !ImageOf(map).ok()) return false;
+  const SpinLocked locked(g_lock);
+  ArmWith(library, map, redirect);
+  return true;
+}
+
+void Adopt(Library which, void* handle) {
+  const auto library = static_cast<unsigned>(which);
+  const auto* const map = static_cast<const link_map*>(handle);
+  if (map == nullptr || !ImageOf(map).ok()) return;
+  const SpinLocked locked(g_lock);
+  if (g_loaded[library].first == nullptr || g_loaded[library].first == map) {
+    ArmWith(library, map, true);
+  } else {
+    RedirectCopy(library, map);
+  }
+}
+
+void RedirectByCopyOnly() { g_copy_only = true; }
+
+bool IsArmed(Library library) { return g_loaded[static_cast<unsigned>(library)].armed.load(std::memory_order_acquire); }
+
+Way WayOf(Library library) { return g_loaded[static_cast<unsigned>(library)].way; }
+
+void* HookAtAddress(const void* real) { return g_hooks.Find(real); }
+
+DlopenFunction RealDlopen() {
+  static std::atomic<DlopenFunction> cache{nullptr};
+  return NextFunction(cache, &partage_dlopen, "dlopen");
+}
+
+DlmopenFunction RealDlmopen() {
+  static std::atomic<DlmopenFunction> cache{nullptr};
+  return NextFunction(cache, &partage_dlmopen, "dlmopen");
+}
+
+void OnForkedChild() { g_lock.ResetInChild(); }
+
+}  // namespace partage::intercept::loader

@@ -1,0 +1,133 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "intercept/loader/redirect.h"
+
+#include <string.h>
+#include <sys/mman.h>
+#include <unistd.h>
+
+namespace partage::intercept::loader {
+namespace {
+
+/// What the program headers say of one address.
+struct Segment {
+  int protection = PROT_READ;  // as loaded
+  bool relro = false;          // made read-only after relocation
+};
+
+bool Contains(const ElfW(Phdr) & header, ElfW(Addr) offset) { return offset >= header.p_vaddr && offset - header.p_vaddr < header.p_memsz; }
+
+Segment SegmentFrom(const ElfW(Phdr) * headers, unsigned count, ElfW(Addr) offset) {
+  Segment segment;
+  for (unsigned i = 0; i < count; ++i) {
+    if (!Contains(headers[i], offset)) continue;
+    const auto flags = headers[i].p_flags;
+    if (headers[i].p_type == PT_LOAD)
+      segment.protection = PROT_READ | ((flags & PF_W) != 0 ? PROT_WRITE : 0) | ((flags & PF_X) != 0 ? PROT_EXEC : 0);
+    if (headers[i].p_type == PT_GNU_RELRO) segment.relro = true;
+  }
+  return segment;
+}
+
+struct SegmentQuery {
+  ElfW(Addr) base;
+  ElfW(Addr) offset;
+  Segment segment;
+};
+
+int AnswerSegmentQuery(dl_phdr_info* info, size_t, void* argument) {
+  auto* const query = static_cast<SegmentQuery*>(argument);
+  if (info->dlpi_addr != query->base) return 0;
+  query->segment = SegmentFrom(info->dlpi_phdr, info->dlpi_phnum, query->offset);
+  return 1;
+}
+
+/// Objects of another namespace are not listed; their headers lie at the start of the mapping.
+Segment SegmentOf(const ElfImage& image, const void* address) {
+  SegmentQuery query{image.base(), reinterpret_cast<ElfW(Addr)>(address) - image.base(), {}};
+  if (dl_iterate_phdr(AnswerSegmentQuery, &query) != 0 || image.base() == 0) return query.segment;
+  const auto* const header = reinterpret_cast<const ElfW(Ehdr)*>(image.base());
+  if (memcmp(header->e_ident, ELFMAG, SELFMAG) != 0) return query.segment;
+  return SegmentFrom(reinterpret_cast<const ElfW(Phdr)*>(image.base() + header->e_phoff), header->e_phnum, query.offset);
+}
+
+/// Whole pages around some bytes, writable while this lives and then as they were.
+class MadeWritable {
+ public:
+  MadeWritable(const void* begin, size_t bytes, int protection) : protection_(protection) {
+    const auto page = static_cast<uintptr_t>(sysconf(_SC_PAGESIZE));
+    const auto first = reinterpret_cast<uintptr_t>(begin) & ~(page - 1);
+    begin_ = reinterpret_cast<void*>(first);
+    bytes_ = (reinterpret_cast<uintptr_t>(begin) + bytes - first + page - 1) & ~(page - 1);
+    ok_ = (protection & PROT_WRITE) != 0 || mprotect(begin_, bytes_, protection | PROT_WRITE) == 0;
+  }
+  ~MadeWritable() {
+    if (ok_ && (protection_ & PROT_WRITE) == 0) mprotect(begin_, bytes_, protection_);
+  }
+  MadeWritable(const MadeWritable&) = delete;
+  MadeWritable& operator=(const MadeWritable&) = delete;
+
+  bool ok() const { return ok_; }
+
+ private:
+  int protection_;
+  void* begin_;
+  size_t bytes_;
+  bool ok_;
+};
+
+bool IsFunction(const ElfW(Sym) & symbol) {
+  return symbol.st_shndx != SHN_UNDEF && ELF64_ST_TYPE(symbol.st_info) == STT_FUNC;  // the 32-bit macro is the same
+}
+
+/// Rewrites `table`, which is the image's own or a copy of it. Returns how many values changed, or would.
+size_t Rewrite(const ElfImage& image, ElfW(Sym) * table, Target target, void* context, bool write) {
+  size_t changes = 0;
+  const size_t count = image.symbol_count();
+  for (size_t i = 1; i < count; ++i) {
+    const ElfW(Sym)& symbol = image.symbols()[i];
+    if (!IsFunction(symbol)) continue;
+    void* const address = image.AddressOf(symbol);
+    void* const to = target(image.NameOf(symbol), address, context);
+    if (to == nullptr || to == address) continue;
+    ++changes;
+    if (write) __atomic_store_n(&table[i].st_value, reinterpret_cast<ElfW(Addr)>(to) - image.base(), __ATOMIC_RELEASE);
+  }
+  return changes;
+}
+
+}  // namespace
+
+bool RedirectInPlace(const ElfImage& image, Target target, void* context) {
+  auto* const table = const_cast<ElfW(Sym)*>(image.symbols());
+  const MadeWritable writable(table, image.symbol_count() * sizeof(*table), SegmentOf(image, table).protection);
+  if (!writable.ok()) return false;
+  Rewrite(image, table, target, context, true);
+  return true;
+}
+
+bool RedirectByCopy(const ElfImage& image, Target target, void* context) {
+  const size_t bytes = image.symbol_count() * sizeof(ElfW(Sym));
+  void* const memory = mmap(nullptr, bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+  if (memory == MAP_FAILED) return false;
+  memcpy(memory, image.symbols(), bytes);
+  Rewrite(image, static_cast<ElfW(Sym)*>(memory), target, context, true);
+  mprotect(memory, bytes, PROT_READ);
+
+  auto* const entry = const_cast<ElfW(Dyn)*>(image.symbol_table_entry());
+  const Segment segment = SegmentOf(image, entry);
+  const MadeWritable writable(entry, sizeof(*entry), segment.relro ? segment.protection & ~PROT_WRITE : segment.protection);
+  if (!writable.ok()) {
+    munmap(memory, bytes);
+    return false;
+  }
+  __atomic_store_n(&entry->d_un.d_ptr, image.EntryFor(memory), __ATOMIC_RELEASE);
+  return true;
+}
+
+Way Redirect(const ElfImage& image, Target target, void* context) {
+  if (Rewrite(image, nullptr, target, context, false) == 0) return Way::kNothingToDo;
+  if (RedirectInPlace(image, target, context)) return Way::kInPlace;
+  return RedirectByCopy(image, target, context) ? Way::kCopiedTable : Way::kFailed;
+}
+
+}  // namespace partage::intercept::loader

@@ -1,0 +1,54 @@
+// SPDX-License-Identifier: Apache-2.0
+// The mutex of the accounting tables: one word, no library, no set-up. Thread-safe.
+#pragma once
+
+#include <time.h>
+
+#include <atomic>
+#include <cstdint>
+
+namespace partage::intercept::memory {
+
+/// Held for a few dozen instructions as a rule; a waiter spins that long, then sleeps in steps of 50 µs, so that a low-priority holder can run.
+/// Zero-initialised means free. Not recursive; unlock from the locking thread.
+class Lock {
+ public:
+  constexpr Lock() = default;
+
+  void lock() {
+    if (word_.exchange(1, std::memory_order_acquire) == 0) [[likely]]
+      return;
+    Wait();
+  }
+
+  void unlock() { word_.store(0, std::memory_order_release); }
+
+  /// In a forked child, where the thread that held the lock does not exist.
+  void ResetInChild() { word_.store(0, std::memory_order_relaxed); }
+
+ private:
+  void Wait() {
+    constexpr int kSpins = 200;
+    for (int tries = 0; word_.load(std::memory_order_relaxed) != 0 || word_.exchange(1, std::memory_order_acquire) != 0; ++tries) {
+      if (tries < kSpins) continue;
+      constexpr timespec kPause{0, 50'000};
+      nanosleep(&kPause, nullptr);
+    }
+  }
+
+  std::atomic<std::uint32_t> word_{0};
+};
+
+/// Holds a lock for a scope.
+class Locked {
+ public:
+  explicit Locked(Lock& lock) : lock_(lock) { lock_.lock(); }
+  ~Locked() { lock_.unlock(); }
+  Locked(const Locked&) = delete;
+  Locked& operator=(const Locked&) = delete;
+
+ private:
+  Lock& lock_;
+};
+
+}  // namespace partage::intercept::memory

@@ -1,0 +1,186 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "intercept/runtime.h"
+
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "intercept/devices.h"
+#include "intercept/environment.h"
+#include "intercept/loader/driver.h"
+#include "intercept/loader/spin_lock.h"
+#include "intercept/log.h"
+
+// What pthread_atfork calls, which is not itself in every libc.so.6. The library is never unloaded, so it names no object.
+extern "C" int __register_atfork(void (*prepare)(), void (*parent)(), void (*child)(), void* object);
+
+namespace partage::intercept {
+
+int g_state = static_cast<int>(State::kDormant);
+__thread int t_depth = 0;
+
+namespace {
+
+// Where the node agent puts the files of a container. What lies there cannot be overruled by the environment.
+constexpr const char* kLimitsPath = "/run/partage/limits";
+constexpr const char* kUsagePath = "/run/partage/usage";
+
+// Without an agent the processes of a container still find each other.
+constexpr const char* kUsagePathWithoutAgent = "/tmp/partage.usage";
+
+loader::SpinLock g_lock;  // of Activate and of taking a slot
+shm::Limits g_limits;
+shm::Region g_region;
+EnvironmentLimits g_environment;
+std::atomic<bool> g_has_slot{false};
+
+const char* Variable(const char* name) { return secure_getenv(name); }
+
+/// Opens the limits file. False: there is none that can be used. `fixed` says whether it is the agent's.
+bool OpenLimitsFile(bool* fixed) {
+  shm::Fault fault = g_limits.Open(kLimitsPath);
+  const char* path = kLimitsPath;
+  *fixed = fault != shm::Fault::kMissing;
+  if (fault == shm::Fault::kMissing && Variable("PARTAGE_LIMITS") != nullptr) {
+    path = Variable("PARTAGE_LIMITS");
+    fault = g_limits.Open(path);
+  }
+  if (fault == shm::Fault::kNone) return true;
+  if (path != kLimitsPath || fault != shm::Fault::kMissing) Log(Level::kError, "cannot use ", path, ": ", shm::Describe(fault));
+  return false;
+}
+
+bool OpenLimits(bool* fixed) {
+  if (OpenLimitsFile(fixed)) {
+    for (unsigned i = 0; i < shm::kMaxDevices; ++i) g_limits.LowerMemory(i, g_environment.memory_bytes[i]);
+    return true;
+  }
+  if (g_environment.control_disabled || !g_environment.limits_anything()) return false;
+  shm::LimitsContent content;
+  if (!LimitsFromEnvironment(g_environment, Variable("NVIDIA_VISIBLE_DEVICES"), &content)) devices::TellByNumber();
+  return g_limits.OpenPrivate(content) == shm::Fault::kNone;
+}
+
+/// Whether some device's memory or time is less than the whole.
+bool LimitsAnything() {
+  shm::LimitsContent content;
+  if (!ReadLimits(&content)) return false;
+  for (unsigned i = 0; i < content.devices; ++i) {
+    const std::uint32_t cores = content.device[i].cores_percent;
+    if (g_limits.MemoryBytes(i) != shm::kNoLimit || (cores != 0 && cores < 100)) return true;
+  }
+  return false;
+}
+
+/// All processes of the container share a file where they can agree on one; otherwise each process is held to the limits by itself.
+void OpenRegion(bool fixed) {
+  const char* path = fixed ? kUsagePath : Variable("PARTAGE_USAGE");
+  if (path == nullptr) path = Variable("CUDA_DEVICE_MEMORY_SHARED_CACHE");
+  if (path == nullptr) path = kUsagePathWithoutAgent;
+  const shm::Fault fault = g_region.OpenOrCreate(path);
+  if (fault == shm::Fault::kNone) return;
+  const Level level = fault == shm::Fault::kMissing ? Level::kInfo : Level::kWarning;
+  Log(level, "cannot use ", path, ": ", shm::Describe(fault), "; this process is limited by itself");
+  g_region.OpenPrivate();
+}
+
+void OnForkedChild() {
+  g_lock.ResetInChild();
+  loader::OnForkedChild();
+  g_has_slot.store(false, std::memory_order_relaxed);
+  if (g_region.is_open()) g_region.AfterFork();
+  t_depth = 0;
+  if (memory::OnForkedChild != nullptr) memory::OnForkedChild();
+  if (limiter::OnForkedChild != nullptr) limiter::OnForkedChild();
+}
+
+State Decide() {
+  g_environment = ReadEnvironment(Variable);
+  SetLogLevel(g_environment.log_level);
+  bool fixed = false;
+  if (!OpenLimits(&fixed) || !LimitsAnything()) return State::kBypass;
+  OpenRegion(fixed);
+  const char* const way = Variable("PARTAGE_REDIRECT");
+  if (way != nullptr && strcmp(way, "copy") == 0) loader::RedirectByCopyOnly();
+  if (!g_region.is_open()) {
+    Log(Level::kError, "no memory for accounting; this process is not limited");
+    return State::kBypass;
+  }
+  __register_atfork(nullptr, nullptr, OnForkedChild, nullptr);
+  if (memory::OnActive != nullptr) memory::OnActive();
+  if (limiter::OnActive != nullptr) limiter::OnActive();
+  return State::kActive;
+}
+
+bool TakeSlot() {
+  const loader::SpinLocked locked(g_lock);
+  if (g_has_slot.load(std::memory_order_relaxed)) return true;
+  const shm::Fault fault = g_region.Claim();
+  if (fault != shm::Fault::kNone) Log(Level::kError, "no place in the usage file: ", shm::Describe(fault), "; allocations are refused");
+  g_has_slot.store(fault == shm::Fault::kNone, std::memory_order_release);
+  return fault == shm::Fault::kNone;
+}
+
+}  // namespace
+
+bool Activate() {
+  const int error = errno;
+  {
+    const loader::SpinLocked locked(g_lock);
+    if (g_state == static_cast<int>(State::kDormant)) __atomic_store_n(&g_state, static_cast<int>(Decide()), __ATOMIC_RELEASE);
+  }
+  const bool active = g_state == static_cast<int>(State::kActive);
+  // A program linked with the driver has it in memory already, where the rest of the program may look things up from now on.
+  if (active) loader::Arm(loader::Library::kCuda, true, true);
+  if (active) loader::Arm(loader::Library::kNvml, true, true);
+  errno = error;
+  return active;
+}
+
+bool HasSlot() { return g_has_slot.load(std::memory_order_acquire) || TakeSlot(); }
+
+std::uint64_t MemoryLimit(int index) { return g_limits.MemoryBytes(static_cast<unsigned>(index)); }
+
+std::uint64_t MemoryUsed(int index) { return g_region.Used(static_cast<unsigned>(index)); }
+
+bool Reserve(int index, shm::MemoryClass kind, std::uint64_t bytes) {
+  return HasSlot() && g_region.Reserve(static_cast<unsigned>(index), kind, bytes, MemoryLimit(index));
+}
+
+void Charge(int index, shm::MemoryClass kind, std::uint64_t bytes) {
+  if (HasSlot()) g_region.Reserve(static_cast<unsigned>(index), kind, bytes, shm::kNoLimit);
+}
+
+void Refund(int index, shm::MemoryClass kind, std::uint64_t bytes) {
+  if (HasSlot()) g_region.Refund(static_cast<unsigned>(index), kind, bytes);
+}
+
+bool ReadLimits(shm::LimitsContent* content) {
+  if (!g_limits.Read(content)) return false;
+  LowerCores(g_environment, content);
+  return true;
+}
+
+const shm::Limits& limits() { return g_limits; }
+
+shm::Region& region() { return g_region; }
+
+namespace {
+
+CUresult NoCudaFunction() { return CUDA_ERROR_NOT_FOUND; }
+CUresult NoCudaDriver() { return CUDA_ERROR_NO_DEVICE; }
+nvmlReturn_t NoNvmlFunction() { return NVML_ERROR_FUNCTION_NOT_FOUND; }
+nvmlReturn_t NoNvmlDriver() { return NVML_ERROR_LIBRARY_NOT_FOUND; }
+
+}  // namespace
+
+void* ResolveReal(Row row) {
+  const bool nvml = row >= Row::kFirstNvml;
+  const bool armed = loader::Arm(nvml ? loader::Library::kNvml : loader::Library::kCuda, Active(), false);
+  void* const address = __atomic_load_n(&g_real[static_cast<unsigned>(row)], __ATOMIC_ACQUIRE);
+  if (address != nullptr) return address;
+  if (nvml) return reinterpret_cast<void*>(armed ? &NoNvmlFunction : &NoNvmlDriver);
+  return reinterpret_cast<void*>(armed ? &NoCudaFunction : &NoCudaDriver);
+}
+
+}  // namespace partage::intercept

@@ -1,0 +1,65 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "intercept/table.h"
+
+#include "intercept/hook_table.h"
+
+namespace partage::intercept {
+
+void* g_real[kRows];
+
+// A row's hook is there when some file defines it; otherwise the weak name is null. So the table needs no list of hooks.
+extern "C" {
+#define PARTAGE_CUDA_FUNCTION(ret, name, params, args, since, group) [[gnu::weak, gnu::visibility("hidden")]] void partage_hook_##name();
+#define PARTAGE_NVML_FUNCTION PARTAGE_CUDA_FUNCTION
+#include "intercept/api/cuda_functions.inc"
+#include "intercept/api/nvml_functions.inc"
+#undef PARTAGE_NVML_FUNCTION
+#undef PARTAGE_CUDA_FUNCTION
+}
+
+namespace {
+
+using Function = void (*)();
+
+#define PARTAGE_NVML_FUNCTION PARTAGE_CUDA_FUNCTION
+constexpr Function kHooks[kRows] = {
+#define PARTAGE_CUDA_FUNCTION(ret, name, params, args, since, group) &partage_hook_##name,
+#include "intercept/api/cuda_functions.inc"
+#include "intercept/api/nvml_functions.inc"
+#undef PARTAGE_CUDA_FUNCTION
+};
+
+// One string and offsets instead of a table of pointers, which the loader would have to relocate in every process.
+constexpr char kNames[] =
+#define PARTAGE_CUDA_FUNCTION(ret, name, params, args, since, group) #name "\0"
+#include "intercept/api/cuda_functions.inc"
+#include "intercept/api/nvml_functions.inc"
+#undef PARTAGE_CUDA_FUNCTION
+    ;
+
+struct Offsets {
+  std::uint16_t of[kRows];
+};
+
+consteval Offsets FindOffsets() {
+  Offsets offsets{};
+  std::uint16_t at = 0;
+  for (unsigned row = 0; row < kRows; ++row) {
+    offsets.of[row] = at;
+    while (kNames[at] != 0) ++at;
+    ++at;
+  }
+  return offsets;
+}
+constexpr Offsets kOffsets = FindOffsets();
+static_assert(sizeof(kNames) < 0x10000);
+
+#undef PARTAGE_NVML_FUNCTION
+
+}  // namespace
+
+const char* NameOf(unsigned row) { return kNames + kOffsets.of[row]; }
+
+void* HookOf(unsigned row) { return reinterpret_cast<void*>(kHooks[row]); }
+
+}  // namespace partage::intercept

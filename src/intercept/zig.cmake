@@ -1,0 +1,57 @@
+# SPDX-License-Identifier: Apache-2.0
+# Builds libpartage.so with zig, which brings headers and link stubs of every glibc: the result runs where glibc is 2.17 or newer.
+# `partage_library` is the x86-64 one, in lib/ of the build folder; `partage_library_aarch64` is made only when asked for.
+
+find_program(PARTAGE_ZIG zig PATHS ${CMAKE_SOURCE_DIR}/build/zig/bin NO_DEFAULT_PATH)
+
+set(PARTAGE_LIBRARY ${CMAKE_BINARY_DIR}/lib/libpartage.so CACHE INTERNAL "The library that ships")
+set(PARTAGE_LIBRARY_AARCH64 ${CMAKE_BINARY_DIR}/lib/aarch64/libpartage.so CACHE INTERNAL "The same for aarch64")
+
+set(zig_compile
+  -std=c++20 -O2 -fPIC -fvisibility=hidden -fno-exceptions -fno-rtti -fno-semantic-interposition -ffunction-sections -fdata-sections
+  -fno-sanitize=all -fno-stack-protector -fno-omit-frame-pointer -ftls-model=initial-exec -DNDEBUG
+  -Wall -Wextra -Wpedantic -Werror -I${CMAKE_SOURCE_DIR}/src)
+# Bound lazily and without RELRO: looking up every function of libc at load would cost each exec of any program in the container a third more.
+set(zig_link
+  -shared -nostdlib++ -s -Wl,--gc-sections -Wl,-soname,libpartage.so -Wl,--version-script=${CMAKE_CURRENT_SOURCE_DIR}/exports.map
+  -Wl,-z,lazy -Wl,-z,norelro -Wl,-z,nodelete -Wl,-z,defs -Wl,--hash-style=both)
+
+# Zig's own cache goes below the build folder of the source tree: a home folder may not be writable, and a second build finds what the first compiled.
+set(zig ${CMAKE_COMMAND} -E env ZIG_GLOBAL_CACHE_DIR=${CMAKE_SOURCE_DIR}/build/zig-cache ZIG_LOCAL_CACHE_DIR=${CMAKE_SOURCE_DIR}/build/zig-cache
+  ${PARTAGE_ZIG})
+
+function(partage_zig_variant target triple library default)
+  set(objects)
+  foreach(source IN LISTS ARGN)
+    cmake_path(ABSOLUTE_PATH source BASE_DIRECTORY ${CMAKE_CURRENT_SOURCE_DIR} NORMALIZE)
+    cmake_path(RELATIVE_PATH source BASE_DIRECTORY ${CMAKE_SOURCE_DIR}/src OUTPUT_VARIABLE name)
+    set(object ${CMAKE_CURRENT_BINARY_DIR}/${target}/${name}.o)
+    cmake_path(GET object PARENT_PATH folder)
+    file(MAKE_DIRECTORY ${folder})
+    add_custom_command(OUTPUT ${object} DEPENDS ${source} DEPFILE ${object}.d
+      COMMAND ${zig} c++ -target ${triple} ${zig_compile} -MD -MF ${object}.d -MT ${object} -c ${source} -o ${object}
+      COMMENT "zig ${triple} ${name}")
+    list(APPEND objects ${object})
+  endforeach()
+  cmake_path(GET library PARENT_PATH folder)
+  file(MAKE_DIRECTORY ${folder})
+  set(map ${CMAKE_CURRENT_SOURCE_DIR}/exports.map)
+  add_custom_command(OUTPUT ${library} DEPENDS ${objects} ${map}
+    COMMAND ${zig} cc -target ${triple} ${zig_link} ${objects} -o ${library}
+    COMMENT "zig ${triple} libpartage.so")
+  add_custom_target(${target} ${default} DEPENDS ${library})
+endfunction()
+
+# partage_zig_library(SOURCES …): of this folder, together with src/shm.
+function(partage_zig_library)
+  cmake_parse_arguments(ARG "" "" "SOURCES" ${ARGN})
+  if(NOT PARTAGE_ZIG OR PARTAGE_SANITIZE)
+    if(NOT PARTAGE_SANITIZE)
+      message(STATUS "no zig in build/zig (./run fetches it): libpartage.so is not built, its tests are left out")
+    endif()
+    return()
+  endif()
+  file(GLOB shm CONFIGURE_DEPENDS ${CMAKE_SOURCE_DIR}/src/shm/*.cc)
+  partage_zig_variant(partage_library x86_64-linux-gnu.2.17 ${PARTAGE_LIBRARY} ALL ${ARG_SOURCES} ${shm})
+  partage_zig_variant(partage_library_aarch64 aarch64-linux-gnu.2.17 ${PARTAGE_LIBRARY_AARCH64} "" ${ARG_SOURCES} ${shm})
+endfunction()

@@ -1,0 +1,146 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "shm/file.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <sys/stat.h>
+#include <sys/syscall.h>
+#include <time.h>
+#include <unistd.h>
+
+namespace partage::shm {
+namespace {
+
+Fault FaultOfErrno() {
+  switch (errno) {
+    case ENOENT:
+    case ENOTDIR: return Fault::kMissing;
+    case EACCES:
+    case EPERM:
+    case EROFS: return Fault::kPermission;
+    case EISDIR:
+    case ELOOP:
+    case ENXIO: return Fault::kNotAFile;
+    default: return Fault::kUnavailable;
+  }
+}
+
+/// Programs close the small numbers they know, and select() knows no large ones.
+int OutOfTheWay(int fd) {
+  const int moved = fcntl(fd, F_DUPFD_CLOEXEC, 200);
+  if (moved < 0) return fd;
+  close(fd);
+  return moved;
+}
+
+Fault Check(int fd, const Preamble& expected) {
+  struct stat status;
+  if (fstat(fd, &status) != 0) return FaultOfErrno();
+  if (!S_ISREG(status.st_mode)) return Fault::kNotAFile;
+  Preamble found;
+  const ssize_t length = pread(fd, &found, sizeof found, 0);
+  if (length < 0) return FaultOfErrno();
+  if (length != sizeof found) return Fault::kSize;
+  const Fault fault = FaultIn(found, expected);
+  if (fault != Fault::kNone) return fault;
+  return static_cast<std::uint64_t>(status.st_size) == expected.size ? Fault::kNone : Fault::kSize;
+}
+
+bool Put(int fd, const void* head, std::size_t head_size) { return pwrite(fd, head, head_size, 0) == static_cast<ssize_t>(head_size); }
+
+/// Another name in the same folder that nobody else uses at this time, not even a process of the same number in another PID namespace.
+bool TemporaryName(const char* path, char* name, std::size_t size) {
+  struct timespec now;
+  clock_gettime(CLOCK_MONOTONIC, &now);
+  const int length = snprintf(name, size, "%s.%d-%lx%lx.new", path, static_cast<int>(getpid()), static_cast<unsigned long>(now.tv_sec),
+                              static_cast<unsigned long>(now.tv_nsec));
+  return length > 0 && static_cast<std::size_t>(length) < size;
+}
+
+Fault Publish(const char* temporary, const char* path, bool replace) {
+  if (replace) return rename(temporary, path) == 0 ? Fault::kNone : FaultOfErrno();
+  const bool ours = link(temporary, path) == 0;
+  const Fault fault = ours || errno == EEXIST ? Fault::kNone : FaultOfErrno();
+  unlink(temporary);
+  return fault;
+}
+
+}  // namespace
+
+Fault FaultIn(const Preamble& found, const Preamble& expected) {
+  if (found.magic != expected.magic) return found.magic == __builtin_bswap64(expected.magic) ? Fault::kByteOrder : Fault::kMagic;
+  if (found.byte_order != expected.byte_order) return Fault::kByteOrder;
+  if (found.abi != expected.abi) return Fault::kAbi;
+  if (found.layout_hash != expected.layout_hash) return Fault::kLayout;
+  return found.size == expected.size ? Fault::kNone : Fault::kSize;
+}
+
+Fault OpenFile(const char* path, bool writable, const Preamble& expected, int* fd) {
+  // O_NONBLOCK: a pipe by that name must not hold us.
+  int opened = open(path, (writable ? O_RDWR : O_RDONLY) | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK | O_NOCTTY);
+  if (opened < 0) return FaultOfErrno();
+  const Fault fault = Check(opened, expected);
+  if (fault != Fault::kNone) {
+    CloseFile(&opened);
+    return fault;
+  }
+  *fd = OutOfTheWay(opened);
+  return Fault::kNone;
+}
+
+Fault MakeFile(const char* path, const void* head, std::size_t head_size, std::size_t size, bool replace) {
+  char temporary[4096];
+  if (!TemporaryName(path, temporary, sizeof temporary)) return Fault::kUnavailable;
+  int fd = open(temporary, O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC | O_NOFOLLOW, 0666);
+  if (fd < 0) return FaultOfErrno();
+  // Not by umask, which is the program's and not ours to change.
+  const bool allowed = fchmod(fd, replace ? 0644 : 0666) == 0;
+  // Not ftruncate: on a full disk the first write to a hole would kill the program around us.
+  const bool filled = allowed && posix_fallocate(fd, 0, static_cast<off_t>(size)) == 0 && Put(fd, head, head_size);
+  CloseFile(&fd);
+  const Fault fault = filled ? Publish(temporary, path, replace) : Fault::kUnavailable;
+  if (fault != Fault::kNone) unlink(temporary);
+  return fault;
+}
+
+Fault MakeNameless(const void* head, std::size_t head_size, std::size_t size, int* fd) {
+  int made = static_cast<int>(syscall(SYS_memfd_create, "partage-usage", 1u /* MFD_CLOEXEC */));
+  if (made < 0) made = open("/dev/shm", O_TMPFILE | O_RDWR | O_CLOEXEC, 0600);
+  if (made < 0) made = open("/tmp", O_TMPFILE | O_RDWR | O_CLOEXEC, 0600);
+  if (made < 0) return Fault::kUnavailable;
+  if (ftruncate(made, static_cast<off_t>(size)) != 0 || !Put(made, head, head_size)) {
+    CloseFile(&made);
+    return Fault::kUnavailable;
+  }
+  *fd = OutOfTheWay(made);
+  return Fault::kNone;
+}
+
+void* MapFile(int fd, std::size_t size, bool writable) {
+  void* const mapped = mmap(nullptr, size, writable ? PROT_READ | PROT_WRITE : PROT_READ, MAP_SHARED, fd, 0);
+  return mapped == MAP_FAILED ? nullptr : mapped;
+}
+
+void* MapPrivate(std::size_t size) {
+  void* const mapped = mmap(nullptr, size, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+  return mapped == MAP_FAILED ? nullptr : mapped;
+}
+
+void UnmapFile(void* mapped, std::size_t size) {
+  if (mapped != nullptr) munmap(mapped, size);
+}
+
+std::uint64_t FileId(int fd) {
+  struct stat status;
+  return fstat(fd, &status) == 0 ? (status.st_ino ^ status.st_dev << 40) | 1 : 0;
+}
+
+void CloseFile(int* fd) {
+  if (*fd >= 0) close(*fd);
+  *fd = -1;
+}
+
+}  // namespace partage::shm

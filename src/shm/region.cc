@@ -1,0 +1,224 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "shm/region.h"
+
+#include <sched.h>
+#include <time.h>
+
+#include "shm/file.h"
+#include "shm/layout_fields.h"
+#include "shm/ledger.h"
+
+namespace partage::shm {
+namespace {
+
+constexpr std::uint64_t kSweepPeriodNs = 200'000'000;
+constexpr int kPatience = 64;  // times to let a settlement by somebody else finish before memory is refused
+
+constexpr Preamble kPreamble = {kRegionMagic, kRegionAbi, kByteOrderMark, kRegionHash, sizeof(RegionLayout)};
+
+struct FileHead {
+  Preamble preamble = kPreamble;
+  std::uint32_t devices = kMaxDevices;
+  std::uint32_t processes = kMaxProcesses;
+  std::uint32_t lanes = kLanes;
+  std::uint32_t classes = kMemoryClasses;
+};
+constexpr FileHead kHead;
+
+constexpr std::size_t OwnerByte(unsigned slot) { return offsetof(RegionLayout, owners) + slot * sizeof(Word); }
+constexpr std::size_t SettlerByte(unsigned slot) { return offsetof(RegionLayout, slots) + slot * sizeof(Slot) + offsetof(Slot, settler); }
+
+bool HasOurCounts(const RegionHeader& header) {
+  return header.devices == kMaxDevices && header.processes == kMaxProcesses && header.lanes == kLanes && header.classes == kMemoryClasses;
+}
+
+}  // namespace
+
+Fault Region::Open(const char* path) {
+  const KeepErrno keep;
+  int fd = -1;
+  const Fault fault = OpenFile(path, true, kPreamble, &fd);
+  return fault != Fault::kNone ? fault : Adopt(fd, true);
+}
+
+Fault Region::OpenReadOnly(const char* path) {
+  const KeepErrno keep;
+  int fd = -1;
+  const Fault fault = OpenFile(path, false, kPreamble, &fd);
+  return fault != Fault::kNone ? fault : Adopt(fd, false);
+}
+
+Fault Region::OpenOrCreate(const char* path) {
+  const KeepErrno keep;
+  const Fault found = Open(path);
+  if (found != Fault::kMissing) return found;
+  const Fault made = MakeFile(path, &kHead, sizeof kHead, sizeof(RegionLayout), false);
+  return made != Fault::kNone ? made : Open(path);
+}
+
+Fault Region::OpenPrivate() {
+  const KeepErrno keep;
+  int fd = -1;
+  const Fault fault = MakeNameless(&kHead, sizeof kHead, sizeof(RegionLayout), &fd);
+  return fault != Fault::kNone ? fault : Adopt(fd, true);
+}
+
+Fault Region::Adopt(int fd, bool writable) {
+  auto* const layout = static_cast<RegionLayout*>(MapFile(fd, sizeof(RegionLayout), writable));
+  const bool locks = HasLocks(fd);
+  if (layout != nullptr && locks && HasOurCounts(layout->header) && IsPlausible(*layout)) {
+    layout_ = layout;
+    fd_ = fd;
+    file_id_ = FileId(fd);
+    self_ = OwnIdentity();
+    return Fault::kNone;
+  }
+  UnmapFile(layout, sizeof(RegionLayout));
+  CloseFile(&fd);
+  return layout == nullptr || !locks ? Fault::kUnavailable : Fault::kContent;
+}
+
+Fault Region::Claim() {
+  const KeepErrno keep;
+  self_ = OwnIdentity();
+  if (FileId(fd_) != file_id_) return Fault::kUnavailable;
+  SettleWhatExecLeft();
+  struct timespec now = {};
+  clock_gettime(CLOCK_MONOTONIC, &now);
+  // Not always: of many processes that start together each would look at all the others.
+  SweepIfDue(static_cast<std::uint64_t>(now.tv_sec) * 1'000'000'000 + static_cast<std::uint64_t>(now.tv_nsec));
+  return TakeFreeSlot() || (Sweep() != 0 && TakeFreeSlot()) ? Fault::kNone : Fault::kFull;
+}
+
+void Region::SettleWhatExecLeft() {
+  for (unsigned i = 0; i < kMaxProcesses; ++i) {
+    if (layout_->owners[i].load(std::memory_order_acquire) == self_.key && IsGone(i, self_.key)) SettleGone(i, self_.key);
+  }
+}
+
+bool Region::TakeFreeSlot() {
+  for (unsigned i = 0; i < kMaxProcesses; ++i) {
+    if (layout_->owners[i].load(std::memory_order_relaxed) != 0 || !LockByte(fd_, OwnerByte(i))) continue;
+    Slot& slot = layout_->slots[i];
+    std::uint64_t free = 0;
+    // The lock is held and all is written before the key appears: from then on nobody can take the owner for gone.
+    if (layout_->owners[i].load(std::memory_order_acquire) == 0) {
+      slot.image.store(self_.image, std::memory_order_relaxed);
+      slot.pid_ns.store(self_.pid_ns, std::memory_order_relaxed);
+      if (layout_->owners[i].compare_exchange_strong(free, self_.key, std::memory_order_acq_rel)) {
+        slot_ = i;
+        return true;
+      }
+    }
+    UnlockByte(fd_, OwnerByte(i));
+  }
+  return false;
+}
+
+void Region::Release() {
+  if (slot_ == kNoSlot) return;
+  const KeepErrno keep;
+  Settle(*layout_, slot_);
+  layout_->owners[slot_].store(0, std::memory_order_release);
+  UnlockByte(fd_, OwnerByte(slot_));
+  slot_ = kNoSlot;
+}
+
+void Region::AfterFork() { slot_ = kNoSlot; }
+
+bool Region::Reserve(unsigned device, MemoryClass memory_class, std::uint64_t bytes, std::uint64_t limit) {
+  if (slot_ == kNoSlot) return false;
+  if (Take(*layout_, slot_, device, memory_class, bytes, limit)) return true;
+  for (int patience = kPatience; patience > 0; --patience) {
+    const Swept swept = SweepAll();
+    if (swept.freed + swept.others_at_it == 0) break;
+    if (Take(*layout_, slot_, device, memory_class, bytes, limit)) return true;
+    sched_yield();
+  }
+  layout_->devices[device].refused.fetch_add(1, std::memory_order_relaxed);
+  return false;
+}
+
+void Region::Refund(unsigned device, MemoryClass memory_class, std::uint64_t bytes) {
+  if (slot_ != kNoSlot) Give(*layout_, slot_, device, memory_class, bytes);
+}
+
+std::uint64_t Region::UsedBy(unsigned slot, unsigned device) const { return Held(layout_->slots[slot], device); }
+
+std::uint64_t Region::UsedBy(unsigned slot, unsigned device, MemoryClass memory_class) const {
+  return Held(layout_->slots[slot], device, static_cast<unsigned>(memory_class));
+}
+
+std::uint64_t Region::UsedFor(unsigned device, MemoryClass memory_class) const {
+  std::uint64_t sum = 0;
+  for (unsigned i = 0; i < kMaxProcesses; ++i) {
+    if (layout_->owners[i].load(std::memory_order_acquire) != 0) sum += UsedBy(i, device, memory_class);
+  }
+  return sum;
+}
+
+unsigned Region::Sweep() { return SweepAll().freed; }
+
+unsigned Region::SweepIfDue(std::uint64_t monotonic_ns) {
+  Word& next = layout_->header.next_sweep_ns;
+  std::uint64_t due = next.load(std::memory_order_relaxed);
+  const bool from_another_boot = due > monotonic_ns + kSweepPeriodNs;
+  if (monotonic_ns < due && !from_another_boot) return 0;
+  return next.compare_exchange_strong(due, monotonic_ns + kSweepPeriodNs, std::memory_order_relaxed) ? Sweep() : 0;
+}
+
+Region::Swept Region::SweepAll() {
+  const KeepErrno keep;
+  Swept swept;
+  if (FileId(fd_) != file_id_) return swept;  // our descriptor was closed, and its number may be somebody else's file by now
+  for (unsigned i = 0; i < kMaxProcesses; ++i) {
+    const std::uint64_t owner = layout_->owners[i].load(std::memory_order_acquire);
+    if (owner != 0 && i != slot_ && IsGone(i, owner)) (SettleGone(i, owner) ? swept.freed : swept.others_at_it) += 1;
+  }
+  layout_->header.sweeps.fetch_add(1, std::memory_order_relaxed);
+  layout_->header.settled.fetch_add(swept.freed, std::memory_order_relaxed);
+  return swept;
+}
+
+bool Region::IsOwnerGone(unsigned slot) const {
+  const std::uint64_t owner = layout_->owners[slot].load(std::memory_order_acquire);
+  return owner != 0 && IsGone(slot, owner);
+}
+
+bool Region::IsGone(unsigned slot_index, std::uint64_t owner) const {
+  const Slot& slot = layout_->slots[slot_index];
+  const Identity identity = {owner, slot.image.load(std::memory_order_relaxed), slot.pid_ns.load(std::memory_order_relaxed)};
+  if (owner == self_.key && identity.pid_ns == self_.pid_ns) return identity.image != self_.image;  // ours from before an exec
+  if (IsByteLocked(fd_, OwnerByte(slot_index))) return false;
+  // No lock: dead, or alive and its program closed our descriptor. Another namespace's numbers tell us nothing; there the lock decides.
+  return identity.pid_ns != self_.pid_ns || shm::IsGone(identity);
+}
+
+/// A lock keeps other processes out, the mark the other threads (and other copies of this library) in our own. A mark left by a dead
+/// sweeper means nothing.
+bool Region::SettleGone(unsigned slot_index, std::uint64_t owner) {
+  Word& settler = layout_->slots[slot_index].settler;
+  const std::uint64_t mark = self_.mark();
+  if (settler.load(std::memory_order_acquire) == mark || !LockByte(fd_, SettlerByte(slot_index))) return false;
+  std::uint64_t before = 0;
+  while (!settler.compare_exchange_weak(before, mark, std::memory_order_acq_rel)) {
+    if (before != mark) continue;
+    sched_yield();  // a thread of ours, at it since a moment ago
+    before = 0;
+  }
+  // Once more: a thread of ours that ended its settlement meanwhile has dropped the lock for all of us.
+  bool settled = false;
+  if (LockByte(fd_, SettlerByte(slot_index))) {
+    std::uint64_t key = owner;
+    if (layout_->owners[slot_index].load(std::memory_order_acquire) == owner && IsGone(slot_index, owner)) {
+      Settle(*layout_, slot_index);
+      settled = layout_->owners[slot_index].compare_exchange_strong(key, 0, std::memory_order_acq_rel);
+    }
+    UnlockByte(fd_, SettlerByte(slot_index));
+  }
+  std::uint64_t ours = mark;
+  settler.compare_exchange_strong(ours, 0, std::memory_order_acq_rel);
+  return settled;
+}
+
+}  // namespace partage::shm

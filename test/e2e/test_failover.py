@@ -1,0 +1,283 @@
+#!/usr/bin/env python3
+# SPDX-License-Identifier: Apache-2.0
+"""Two kube-schedulers and two partage-schedulers: whoever is killed, stopped or ended in the middle of a burst, the others take over and nothing is doubled."""
+
+import os
+import signal
+import threading
+import time
+from typing import ClassVar
+
+from harness import invariants
+from harness.api import Api, ApiError
+from harness.control_plane import ControlPlane, Extender, Partage, http_ok, program
+from harness.objects import Node, shares
+from harness.process import Process, eventually
+from harness.scenario import Scenario, _work_folder, main
+from harness.service import Kubelet, Service
+
+MOST_PODS = 1500  # there is room for 1,600
+KUBE_SCHEDULER_ELECTION = {"leaseDuration": "6s", "renewDeadline": "4s", "retryPeriod": "1s"}
+PARTAGE_ELECTION = ["--lease-duration", "6s", "--renew-deadline", "4s", "--retry-period", "1s"]
+HOSTS = ["left", "right"]
+LEASE_RULES = [
+    {"apiGroups": ["coordination.k8s.io"], "resources": ["leases"], "verbs": ["create"]},
+    {"apiGroups": ["coordination.k8s.io"], "resources": ["leases"], "verbs": ["get", "update"], "resourceNames": ["partage-scheduler"]},
+    {"apiGroups": ["coordination.k8s.io"], "resources": ["leases"], "verbs": ["get"], "resourceNames": ["kube-scheduler"]},
+]
+GRACEFUL, OTHERWISE = 5.0, 20.0
+
+
+class Burst(threading.Thread):
+    """Creates pods, a hundred a second, until told to stop."""
+
+    def __init__(self, api: Api) -> None:
+        super().__init__()
+        self._api = api
+        self._stop_asked = threading.Event()
+        self._created = 0
+
+    def run(self) -> None:
+        while self._created < MOST_PODS and not self._stop_asked.wait(0.2):
+            self._api.create_pods(*shares(20, first=self._created, gpu=1, gpumem=100))
+            self._created += 20
+
+    def finish(self) -> set[str]:
+        """Names of all that were created."""
+        self._stop_asked.set()
+        self.join()
+        return {f"p-{index:04}" for index in range(self._created)}
+
+
+class Replicas(Scenario):
+    """The base of both shapes: everything is run twice."""
+
+    shape: ClassVar[str]
+    spares_the_stopped: ClassVar[bool]  # nobody kills a process that stands still; where nobody else could do its work, the kubelet must
+    extenders: ClassVar[dict[str, Partage]]
+    kube_schedulers: ClassVar[dict[str, Process]]
+    kubelet: ClassVar[Kubelet]
+
+    @classmethod
+    def setUpClass(cls) -> None:
+        program("partage-scheduler", "PARTAGE_SCHEDULER")
+        folder = _work_folder() / cls.__name__
+        folder.mkdir()
+        cls.control_plane = ControlPlane(folder)
+        cls.addClassCleanup(cls.control_plane.stop)
+        cls.control_plane.start()
+        cls.api = cls.control_plane.api
+        cls._allow_leases()
+        config = folder / "partage.yaml"
+        config.write_text("bindDeadline: 2s\n")
+        arguments = ["--config", str(config), "--leader-election", cls.shape, *PARTAGE_ELECTION]
+        cls.extenders = {host: cls.control_plane.partage_replica(host, *arguments) for host in HOSTS}
+        for extender in cls.extenders.values():
+            extender.start()
+        cls._start_kube_schedulers()
+        cls._start_kubelet()
+
+    @classmethod
+    def _allow_leases(cls) -> None:
+        group, namespace = "rbac.authorization.k8s.io", "/apis/rbac.authorization.k8s.io/v1/namespaces/kube-system"
+        meta = {"apiVersion": f"{group}/v1", "metadata": {"name": "partage-scheduler"}}
+        cls.api.call("POST", f"{namespace}/roles", meta | {"kind": "Role", "rules": LEASE_RULES})
+        subject = {"apiGroup": group, "kind": "User", "name": "partage-scheduler"}
+        role = {"apiGroup": group, "kind": "Role", "name": "partage-scheduler"}
+        cls.api.call("POST", f"{namespace}/rolebindings", meta | {"kind": "RoleBinding", "roleRef": role, "subjects": [subject]})
+
+    @classmethod
+    def _start_kube_schedulers(cls) -> None:
+        cls.kube_schedulers = {
+            host: cls.control_plane.start_kube_scheduler_replica(Extender(cls.extender_url(host), timeout="3s"), host, KUBE_SCHEDULER_ELECTION) for host in HOSTS
+        }
+
+    @classmethod
+    def _start_kubelet(cls) -> None:
+        cls.kubelet = Kubelet()
+        for extender in cls.extenders.values():
+            cls.kubelet.watch(extender, lambda extender=extender: http_ok(f"{extender.metrics_url}/healthz"))
+        for kube_scheduler in cls.kube_schedulers.values():
+            cls.kubelet.watch(kube_scheduler)
+        cls.kubelet.start()
+        cls.addClassCleanup(cls.kubelet.stop)
+
+    @classmethod
+    def extender_url(cls, host: str) -> str:
+        return cls.extenders[host].url
+
+    @property
+    def partage(self) -> Partage:  # type: ignore[override]
+        """The active one."""
+        return self.extenders[self.active_host()]
+
+    def active_hosts(self) -> list[str]:
+        return [host for host, extender in self.extenders.items() if extender.metric("partage_active") == 1]
+
+    def active_host(self) -> str:
+        return eventually("one replica is active", lambda: len(hosts := self.active_hosts()) == 1 and hosts[0])  # type: ignore[return-value]
+
+    def holder(self) -> str:
+        """Which kube-scheduler leads: its identity, HOST_UUID; "" when none does."""
+        try:
+            lease = self.api.call("GET", "/apis/coordination.k8s.io/v1/namespaces/kube-system/leases/kube-scheduler")
+        except ApiError:
+            return ""
+        return lease["spec"].get("holderIdentity") or ""
+
+    def bound(self) -> int:
+        return len(self.api.pods("spec.nodeName!="))
+
+    # --- The one story ---
+
+    def survive(self, how: signal.Signals, *victims: Process, limit: float) -> None:
+        """In the middle of a burst the victims get the signal; the rest of the burst is bound all the same, and in time."""
+        burst = Burst(self.api)
+        burst.start()
+        try:
+            eventually("the burst is under way", lambda: self.bound() >= 50, every=0.01)
+            seconds, who = self.hit(how, victims, limit)
+        finally:
+            created = burst.finish()
+        names = " and ".join(victim.name for victim in victims)
+        print(f"\n  {self.shape}: {how.name} of {names}: {who} binds again after {seconds:.1f} s, {len(created)} pods", end=" ", flush=True)
+        self.wait_bound(created, timeout=90)
+        self.assertEqual([], invariants.violations(self.api))
+        self.assert_ledger_is_true()
+        self.assertLess(seconds, limit)
+
+    def hit(self, how: signal.Signals, victims: tuple[Process, ...], limit: float) -> tuple[float, str]:
+        """Seconds until somebody else bound again, and who. Whoever stood still goes on then."""
+        if how == signal.SIGSTOP and self.spares_the_stopped:
+            self.kubelet.leave_alone(*victims)
+        start = time.monotonic()
+        for victim in victims:
+            os.kill(victim.pid, how)
+        try:
+            who = self.take_over(victims, timeout=limit + 20)
+            return time.monotonic() - start, who
+        finally:
+            for victim in victims:
+                if how == signal.SIGSTOP and victim.running:
+                    os.kill(victim.pid, signal.SIGCONT)
+            self.kubelet.care_for(*victims)
+
+    def take_over(self, victims: tuple[Process, ...], timeout: float) -> str:
+        """Waits until pods are bound by processes of which none was hit, or that were started since; who did it."""
+        pids, written = {extender.name: extender.pid for extender in victims if isinstance(extender, Partage)}, self.writes(victims)
+        if any(not isinstance(victim, Partage) for victim in victims):
+            eventually("another kube-scheduler leads", lambda: self.holder() not in ("", self.holder_before), timeout)
+            written = self.writes(victims)
+
+        def who() -> str:
+            for extender in self.extenders.values():
+                fresh = extender.pid != pids.get(extender.name, 0)
+                if fresh and extender.metric("partage_binding_writes_total", outcome="written") > written.get(extender.name, 0):
+                    return extender.name
+            return ""
+
+        return eventually("somebody binds again", who, timeout)  # type: ignore[return-value]
+
+    def writes(self, victims: tuple[Process, ...]) -> dict[str, float]:
+        """Of the others: a process that stands still would answer nothing."""
+        others = [extender for extender in self.extenders.values() if extender not in victims]
+        return {extender.name: extender.metric("partage_binding_writes_total", outcome="written") for extender in others}
+
+    def setUp(self) -> None:
+        for process in (*self.extenders.values(), *self.kube_schedulers.values()):
+            eventually(f"{process.name} runs", lambda process=process: process.running)
+        for extender in self.extenders.values():
+            eventually(f"{extender.name} answers", lambda extender=extender: http_ok(f"{extender.metrics_url}/healthz"))
+        self.holder_before: str = eventually("a kube-scheduler leads", self.holder)  # type: ignore[assignment]
+        self.leader = self.holder_before.partition("_")[0]
+        self.active = self.active_host()
+        self.nodes(*(Node(f"n{index}").gpus(8, slots=20).build() for index in range(10)))
+
+    def tearDown(self) -> None:
+        try:
+            self.assertEqual([], invariants.violations(self.api))
+            self.assertLessEqual(len(self.active_hosts()), 1)
+        finally:
+            self.api.delete_everything()
+            eventually("nothing is left of this test", lambda: all(self.is_empty(extender) for extender in self.extenders.values()), timeout=60)
+
+    @staticmethod
+    def is_empty(extender: Partage) -> bool:
+        return http_ok(f"{extender.metrics_url}/healthz") and extender.state("?pods=false")["nodes"] == []
+
+    # --- What happens to whom ---
+
+    def extender(self) -> Process:
+        return self.extenders[self.active]
+
+    def kube_scheduler(self) -> Process:
+        return self.kube_schedulers[self.leader]
+
+
+class Stories:
+    """Each is one test of both shapes."""
+
+    def test_the_extender_is_killed(self) -> None:
+        self.survive(signal.SIGKILL, self.extender(), limit=OTHERWISE)
+
+    def test_the_extender_stands_still(self) -> None:
+        self.survive(signal.SIGSTOP, self.extender(), limit=OTHERWISE)
+
+    def test_the_extender_is_ended(self) -> None:
+        self.survive(signal.SIGTERM, self.extender(), limit=GRACEFUL)
+
+    def test_the_kube_scheduler_is_killed(self) -> None:
+        self.survive(signal.SIGKILL, self.kube_scheduler(), limit=OTHERWISE)
+
+    def test_the_kube_scheduler_stands_still(self) -> None:
+        self.survive(signal.SIGSTOP, self.kube_scheduler(), limit=OTHERWISE)
+
+    def test_the_kube_scheduler_is_ended(self) -> None:
+        self.survive(signal.SIGTERM, self.kube_scheduler(), limit=GRACEFUL)
+
+    def test_both_are_killed(self) -> None:
+        self.survive(signal.SIGKILL, self.extender(), self.kube_scheduler(), limit=OTHERWISE)
+
+    def test_both_stand_still(self) -> None:
+        self.survive(signal.SIGSTOP, self.extender(), self.kube_scheduler(), limit=OTHERWISE)
+
+    def test_both_are_ended(self) -> None:
+        self.survive(signal.SIGTERM, self.extender(), self.kube_scheduler(), limit=GRACEFUL)
+
+
+class Follow(Stories, Replicas):
+    """Each partage-scheduler beside its kube-scheduler."""
+
+    shape = "follow"
+    spares_the_stopped = False
+
+    def test_the_active_replica_is_the_one_beside_the_kube_scheduler_that_leads(self) -> None:
+        self.assertEqual(self.leader, self.active)
+        self.assertTrue(all(http_ok(f"{extender.metrics_url}/readyz") for extender in self.extenders.values()))
+
+
+class Elect(Stories, Replicas):
+    """Both kube-schedulers talk to one Service."""
+
+    shape = "elect"
+    spares_the_stopped = True
+    service: ClassVar[Service]
+
+    @classmethod
+    def _start_kube_schedulers(cls) -> None:
+        cls.service = Service(list(cls.extenders.values()))
+        cls.service.start()
+        cls.addClassCleanup(cls.service.stop)
+        super()._start_kube_schedulers()
+
+    @classmethod
+    def extender_url(cls, host: str) -> str:
+        return cls.service.url
+
+    def test_only_the_active_replica_is_ready(self) -> None:
+        ready = [host for host, extender in self.extenders.items() if http_ok(f"{extender.metrics_url}/readyz")]
+        self.assertEqual([self.active], ready)
+
+
+if __name__ == "__main__":
+    main()

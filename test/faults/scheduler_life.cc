@@ -1,0 +1,103 @@
+// SPDX-License-Identifier: Apache-2.0
+#include <algorithm>
+
+#include "k8s/api/decode.h"
+#include "test/faults/bind_history.h"
+
+namespace partage::test {
+namespace {
+
+constexpr std::chrono::seconds kDeadline{8};
+constexpr std::size_t kRemembered = 30;
+
+std::string TextOf(const StoredObject& object) {
+  std::string text;
+  object.AppendTo(text);
+  return text;
+}
+
+}  // namespace
+
+SchedulerLife::SchedulerLife(FakeApiServer& server, InProcessApi& api, const ManualClock& clock, const vendors::Catalog& vendors)
+    : server_(server),
+      clock_(clock),
+      cluster_(clock),
+      engine_(scheduler::Engine::Make(cluster_, clock, {}, probe_).value()),
+      requests_(vendors),
+      context_{*engine_, api, vendors, requests_, fence_, clock, [](const Result<>&) {}},
+      node_sink_(cluster_, vendors, [] {}),
+      pod_sink_(*engine_, vendors, [] {}) {
+  Relist();
+}
+
+std::string SchedulerLife::Filter(const k8s::Pod& pod) {
+  const std::vector<std::string_view> candidates = {"n0", "n1"};
+  const auto outcome =
+      engine_->Filter({.pod = scheduler::RefOf(pod), .request = requests_.Of(pod), .has_soft_preferences = false}, candidates);
+  return outcome.fitting_names.empty() ? std::string() : std::string(outcome.fitting_names.front());
+}
+
+void SchedulerLife::StartBind(const scheduler::PodRef& pod, const std::string& node) {
+  binds_.push_back(std::make_unique<Bind>(context_, pod, node, clock_.Now() + kDeadline));
+}
+
+bool SchedulerLife::Binding(const std::string& uid) const {
+  return std::any_of(binds_.begin(), binds_.end(), [&](const auto& bind) { return bind->attempt.pod().uid == uid; });
+}
+
+std::optional<Result<>> SchedulerLife::Advance(Bind& bind) {
+  bind.running = true;
+  auto outcome = bind.attempt.Advance();
+  bind.running = false;
+  if (outcome) std::erase_if(binds_, [&](const auto& each) { return each.get() == &bind; });
+  return outcome;
+}
+
+void SchedulerLife::Expire() {
+  cluster_.ExpireNominals();
+  std::erase_if(binds_, [&](const auto& bind) {
+    if (bind->running || bind->attempt.exposed() || clock_.Now() < bind->deadline) return false;
+    (void)bind->attempt.GiveUp("no time left");
+    return true;
+  });
+}
+
+template <class Sink, class Decode>
+void SchedulerLife::ListInto(Kind kind, Sink& sink, Decode decode) {
+  sink.ReplaceBegin();
+  const auto page = server_.store().List(kind, {}, 0, {}, 0);
+  for (const auto& object : page->objects) sink.Upsert(decode(TextOf(*object)).value());
+  sink.ReplaceEnd();
+  version_[static_cast<std::size_t>(kind)] = page->version;
+}
+
+void SchedulerLife::Relist() {
+  ListInto(Kind::kNodes, node_sink_, k8s::DecodeNodeText);
+  ListInto(Kind::kPods, pod_sink_, k8s::DecodePodText);
+}
+
+bool SchedulerLife::Behind() const {
+  const auto changes = server_.store().Since(Kind::kPods, {}, version_[static_cast<std::size_t>(Kind::kPods)], {});
+  return !changes->changes.empty();
+}
+
+void SchedulerLife::SeeEvent(std::mt19937& dice, bool again) {
+  if (again && !seen_.empty()) return Take(seen_[dice() % seen_.size()]);
+  auto& version = version_[static_cast<std::size_t>(Kind::kPods)];
+  const auto changes = server_.store().Since(Kind::kPods, {}, version, {});
+  if (changes->changes.empty()) return;
+  const auto& change = changes->changes.front();
+  version = change.object->version;
+  const Seen event{Kind::kPods, std::string(change.type), TextOf(*change.object)};
+  Take(event);
+  if (seen_.size() == kRemembered) seen_.erase(seen_.begin());
+  seen_.push_back(event);
+}
+
+void SchedulerLife::Take(const Seen& event) {
+  auto pod = k8s::DecodePodText(event.text).value();
+  event.type == "DELETED" ? pod_sink_.Remove(std::move(pod)) : pod_sink_.Upsert(std::move(pod));
+  pod_sink_.Flush();
+}
+
+}  // namespace partage::test

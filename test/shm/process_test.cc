@@ -1,0 +1,108 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "shm/process.h"
+
+#include <fcntl.h>
+
+#include <atomic>
+#include <catch2/catch.hpp>
+#include <string>
+
+#include "test/shm/child.h"
+#include "test/support/temp_folder.h"
+
+namespace partage::shm {
+namespace {
+
+bool Parse(const std::string& text, ProcessState* state) { return ParseStat(text.data(), text.size(), state); }
+
+const char* const kTail = " S 1 2 3 4 5 6 7 8 9 10 11 12 13 14 15 16 42 18 987654 20 21";
+
+}  // namespace
+
+TEST_CASE("The state of a process is read whatever its name is") {
+  for (const char* name : {"bash", "a b c", "x) Z 1 1 1 (y", "((", "))", "", "Z", "tmux: server"}) {
+    INFO(name);
+    ProcessState state;
+    REQUIRE(Parse("12 (" + std::string(name) + ")" + kTail, &state));
+    CHECK(state.state == 'S');
+    CHECK(state.threads == 42);
+    CHECK(state.start == 987654);
+  }
+}
+
+TEST_CASE("What is no such line is refused at every length") {
+  const std::string line = "12 (bash)" + std::string(kTail);
+  const std::size_t start_ends = line.find("987654");
+  for (std::size_t length = 0; length < start_ends; ++length) {
+    ProcessState state;
+    CHECK_FALSE(Parse(line.substr(0, length), &state));
+  }
+}
+
+TEST_CASE("A process knows itself, and the knowledge does not wear off") {
+  const Identity self = OwnIdentity();
+  CHECK(PidOf(self.key) == static_cast<std::uint64_t>(getpid()));
+  CHECK(self.key != KeyOf(static_cast<std::uint64_t>(getpid()), 0));
+  CHECK(self.image != 0);
+  CHECK(self.pid_ns != 0);
+  CHECK(OwnIdentity().mark() == self.mark());
+  CHECK_FALSE(IsGone(self));
+}
+
+TEST_CASE("The number of a later process is not taken for the earlier one") {
+  Identity earlier = OwnIdentity();
+  earlier.key -= 1;
+  CHECK(IsGone(earlier));
+  Identity unknown_start = OwnIdentity();
+  unknown_start.key = KeyOf(PidOf(unknown_start.key), 0);
+  CHECK_FALSE(IsGone(unknown_start));
+}
+
+TEST_CASE("A program that another one replaced is gone, though its process lives") {
+  Identity before = OwnIdentity();
+  before.image += 16;
+  CHECK(IsGone(before));
+  before.image = 0;
+  CHECK_FALSE(IsGone(before));
+}
+
+TEST_CASE("A dead process is gone as a zombie already, and after it") {
+  Shared<Identity> identity;
+  Child child([&] {
+    *identity = OwnIdentity();
+    return 0;
+  });
+  CHECK(WaitFor([&] { return identity->key != 0 && IsGone(*identity); }));
+  child.Wait();
+  CHECK(IsGone(*identity));
+}
+
+TEST_CASE("A byte is locked for others, never for its holder, and free when the holder has died") {
+  const test::TempFolder folder;
+  const int fd = ::open(folder.Write("file", "x").c_str(), O_RDWR);
+  CHECK(HasLocks(fd));
+  CHECK_FALSE(HasLocks(-1));
+  Shared<std::atomic<bool>> locked;
+  Child child([&] {
+    *locked = LockByte(fd, 7) && !IsByteLocked(fd, 7);
+    return ::pause();
+  });
+  REQUIRE(WaitFor([&] { return locked->load(); }));
+  CHECK(IsByteLocked(fd, 7));
+  CHECK_FALSE(IsByteLocked(fd, 8));
+  CHECK_FALSE(LockByte(fd, 7));
+  child.Kill();
+  CHECK(LockByte(fd, 7));
+  UnlockByte(fd, 7);
+  CHECK(Child([&] { return LockByte(fd, 7) ? 0 : 1; }).Wait() == 0);
+  ::close(fd);
+}
+
+TEST_CASE("Asking leaves errno alone") {
+  errno = 77;
+  OwnIdentity();
+  IsGone({KeyOf(4'000'000, 5), 1, 1});
+  CHECK(errno == 77);
+}
+
+}  // namespace partage::shm

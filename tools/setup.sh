@@ -69,7 +69,7 @@ need_zig() {  # leaves build/zig/bin/zig
   say "fetching zig $version into build/zig (PyPI package $zig_from_pypi)"
   rm -rf "$own" && python3 -m venv "$own"
   "$own/bin/pip" install --quiet --disable-pip-version-check "$zig_from_pypi"
-  ln -sf ../lib/python3*/site-packages/ziglang/zig "$own/bin/zig"
+  (cd "$own/bin" && ln -sf ../lib/python3*/site-packages/ziglang/zig zig)
 }
 
 # --- What the end-to-end tests run against ---

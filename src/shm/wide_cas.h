@@ -18,7 +18,7 @@ inline bool CompareAndSwap(DeviceUsage& device, Stamped expected, Stamped next) 
 #if defined(__x86_64__)
   bool swapped;
   asm volatile("lock cmpxchg16b %1"
-               : "=@ccz"(swapped), "+m"(*reinterpret_cast<Stamped*>(&device.used)), "+a"(expected.used), "+d"(expected.stamp)
+               : "=@ccz"(swapped), "+m"(device), "+a"(expected.used), "+d"(expected.stamp)
                : "b"(next.used), "c"(next.stamp)
                : "memory");
   return swapped;

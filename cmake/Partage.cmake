@@ -1,5 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 # Flags of every target and the three functions that make them.
+#
+# The sanitizers' presets compile a few files at a time as one (CMAKE_UNITY_BUILD), a third of the work. A target whose files use one private name for
+# different things says SEPARATE.
 
 set(CMAKE_CXX_STANDARD 20)
 set(CMAKE_CXX_STANDARD_REQUIRED ON)
@@ -26,6 +29,11 @@ if(CMAKE_CXX_COMPILER_ID STREQUAL "GNU" AND CMAKE_CXX_COMPILER_VERSION VERSION_L
   # With -O3 it warns of "literal" + std::string in its own library (GCC bug 105651).
   target_compile_options(partage_flags INTERFACE -Wno-restrict)
 endif()
+if(CMAKE_UNITY_BUILD)
+  set(CMAKE_UNITY_BUILD_BATCH_SIZE 5)
+  # A file that is included seems to be a header, whose unnamed namespaces would be a mistake.
+  target_compile_options(partage_flags INTERFACE -Wno-subobject-linkage)
+endif()
 set(PARTAGE_TEST_PREFIX "")  # tells the sanitizers' tests apart where one ctest runs several build folders
 if(PARTAGE_SANITIZE)
   set(PARTAGE_TEST_PREFIX "[${PARTAGE_SANITIZE}] ")
@@ -35,15 +43,18 @@ endif()
 # Both the root and src/ are include roots: "scheduler/engine/engine.h", "device/device.h".
 target_include_directories(partage_flags INTERFACE ${CMAKE_SOURCE_DIR} ${CMAKE_SOURCE_DIR}/src)
 
-# partage_library(NAME [OBJECT] SOURCES … [PUBLIC …] [PRIVATE …])
+# partage_library(NAME [OBJECT] [SEPARATE] SOURCES … [PUBLIC …] [PRIVATE …])
 function(partage_library name)
-  cmake_parse_arguments(ARG "OBJECT" "" "SOURCES;PUBLIC;PRIVATE" ${ARGN})
+  cmake_parse_arguments(ARG "OBJECT;SEPARATE" "" "SOURCES;PUBLIC;PRIVATE" ${ARGN})
   if(ARG_OBJECT)
     add_library(${name} OBJECT ${ARG_SOURCES})
   else()
     add_library(${name} STATIC ${ARG_SOURCES})
   endif()
   target_link_libraries(${name} PUBLIC partage_flags ${ARG_PUBLIC} PRIVATE ${ARG_PRIVATE})
+  if(ARG_SEPARATE)
+    set_target_properties(${name} PROPERTIES UNITY_BUILD OFF)
+  endif()
 endfunction()
 
 # partage_program(NAME SOURCES … LINK …)
@@ -57,13 +68,18 @@ function(partage_program name)
   endif()
 endfunction()
 
-# partage_test(NAME LABEL unit|contract|integration SOURCES … LINK …): one Catch2 program, each TEST_CASE a ctest.
+# partage_test(NAME [SEPARATE] [ONE_THREAD] LABEL unit|contract|integration SOURCES … LINK …): one Catch2 program, each TEST_CASE a ctest.
+# ONE_THREAD: on demand only for the ThreadSanitizer, which has nothing to see there.
 # With a sanitizer, integration tests are built only on demand (PARTAGE_SANITIZE_INTEGRATION): sockets and time-outs under one take long.
 function(partage_test name)
-  cmake_parse_arguments(ARG "" "LABEL" "SOURCES;LINK" ${ARGN})
+  cmake_parse_arguments(ARG "SEPARATE;ONE_THREAD" "LABEL" "SOURCES;LINK" ${ARGN})
   add_executable(${name} ${ARG_SOURCES})
   target_link_libraries(${name} PRIVATE partage_flags partage_test_main ${ARG_LINK})
-  if(PARTAGE_SANITIZE AND ARG_LABEL STREQUAL "integration" AND NOT PARTAGE_SANITIZE_INTEGRATION)
+  if(ARG_SEPARATE)
+    set_target_properties(${name} PROPERTIES UNITY_BUILD OFF)
+  endif()
+  if((PARTAGE_SANITIZE AND ARG_LABEL STREQUAL "integration" AND NOT PARTAGE_SANITIZE_INTEGRATION)
+     OR (PARTAGE_SANITIZE STREQUAL "thread" AND ARG_ONE_THREAD))
     set_target_properties(${name} PROPERTIES EXCLUDE_FROM_ALL TRUE)
     return()
   endif()

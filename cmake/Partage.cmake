@@ -68,11 +68,14 @@ function(partage_program name)
   endif()
 endfunction()
 
-# partage_test(NAME [SEPARATE] [ONE_THREAD] LABEL unit|contract|integration SOURCES … LINK …): one Catch2 program, each TEST_CASE a ctest.
-# ONE_THREAD: on demand only for the ThreadSanitizer, which has nothing to see there.
+# partage_test(NAME [SEPARATE] [ONE_THREAD] [SECONDS N] LABEL unit|contract|integration SOURCES … LINK …): one Catch2 program, each TEST_CASE a ctest.
+# SECONDS: what one test case may take on a busy machine, 120 unless told. ONE_THREAD: on demand only for the ThreadSanitizer, which has nothing to see there.
 # With a sanitizer, integration tests are built only on demand (PARTAGE_SANITIZE_INTEGRATION): sockets and time-outs under one take long.
 function(partage_test name)
-  cmake_parse_arguments(ARG "SEPARATE;ONE_THREAD" "LABEL" "SOURCES;LINK" ${ARGN})
+  cmake_parse_arguments(ARG "SEPARATE;ONE_THREAD" "LABEL;SECONDS" "SOURCES;LINK" ${ARGN})
+  if(NOT ARG_SECONDS)
+    set(ARG_SECONDS 120)
+  endif()
   add_executable(${name} ${ARG_SOURCES})
   target_link_libraries(${name} PRIVATE partage_flags partage_test_main ${ARG_LINK})
   if(ARG_SEPARATE)
@@ -83,5 +86,5 @@ function(partage_test name)
     set_target_properties(${name} PROPERTIES EXCLUDE_FROM_ALL TRUE)
     return()
   endif()
-  catch_discover_tests(${name} TEST_PREFIX "${PARTAGE_TEST_PREFIX}${name}: " PROPERTIES LABELS ${ARG_LABEL} TIMEOUT 120)
+  catch_discover_tests(${name} TEST_PREFIX "${PARTAGE_TEST_PREFIX}${name}: " PROPERTIES LABELS ${ARG_LABEL} TIMEOUT ${ARG_SECONDS})
 endfunction()

@@ -2,6 +2,7 @@
 // The accuracy table: caps × kernels on the simulated GPU, with the code that the library runs. Printed, and held to its bounds.
 #include <catch2/catch.hpp>
 #include <cstdio>
+#include <memory>
 
 #include "test/intercept/limiter/sim_node.h"
 
@@ -65,17 +66,37 @@ void CheckTable(bool agent) {
 TEST_CASE("Alone on the GPU a container gets its cap, whatever it launches") { CheckTable(false); }
 TEST_CASE("The agent's correction does not disturb what is exact") { CheckTable(true); }
 
+// Which launches are measured is chance, so one run in some dozens is a little off: judged over several seeds.
 TEST_CASE("Durations that vary from launch to launch average out when the agent says that nobody else runs") {
+  constexpr uint32_t kSeeds = 8;
   for (int cap : kCaps) {
-    SimNode node;
-    SimTenant& tenant = node.Add(cap, {programs::Mixed(static_cast<uint32_t>(cap))});
-    tenant.policy.policy = limiter::CorePolicy::kForce;
-    node.StartAgent();
-    node.Run(kRun);
+    double percent = 0, error = 0;
+    for (uint32_t seed = 1; seed <= kSeeds; ++seed) {
+      SimNode node(0, seed);
+      SimTenant& tenant = node.Add(cap, {programs::Mixed(seed * 100 + static_cast<uint32_t>(cap))});
+      tenant.policy.policy = limiter::CorePolicy::kForce;
+      node.StartAgent();
+      node.Run(kRun);
+      percent += node.Percent(tenant, 0, kRun) / kSeeds;
+      error += ErrorsOver(node, tenant, cap, 10 * kSecond, kRun).mean / kSeeds;
+    }
     INFO("cap " << cap);
-    CHECK(std::abs(node.Percent(tenant, 0, kRun) - cap) <= 1);
-    CHECK(ErrorsOver(node, tenant, cap, 10 * kSecond, kRun).mean <= 1);
+    CHECK(std::abs(percent - cap) <= 1);
+    CHECK(error <= 1);
   }
+}
+
+TEST_CASE("A simulation repeats itself to the last digit") {
+  const auto run = [] {
+    SimNode node;
+    SimTenant& tenant = node.Add(40, {programs::Mixed(3), programs::Stream(50'000, 1)});
+    node.StartAgent();
+    node.Run(10 * kSecond);
+    return node.Percent(tenant, 0, 10 * kSecond);
+  };
+  const double first = run();
+  const auto elsewhere = std::make_unique<char[]>(1 << 20);  // moves what the second one allocates
+  CHECK(run() == first);
 }
 
 TEST_CASE("Costs that events get wrong by a third are corrected by the trim") {

@@ -51,7 +51,7 @@ struct SimTenant {
 /// A node with one GPU and several containers.
 class SimNode {
  public:
-  explicit SimNode(int64_t switch_ns = 0);
+  explicit SimNode(int64_t switch_ns = 0, std::uint32_t seed = 7);
   ~SimNode();
   SimNode(const SimNode&) = delete;
   SimNode& operator=(const SimNode&) = delete;
@@ -81,7 +81,7 @@ class SimNode {
   int64_t Used(const SimTenant& tenant, int64_t from, int64_t to) const;
 
   std::list<std::unique_ptr<Process>> processes_;
-  std::mt19937 random_{7};
+  std::mt19937 random_;
 };
 
 /// How far a tenant's use was from `percent` over all windows of this length, stepped by 50 ms, from the start to `until`.

@@ -29,7 +29,7 @@ class Quota(Scenario):
         for item in quotas:
             self.api.call("POST", QUOTAS, item)
         deadline = time.monotonic() + 10
-        while not all(f'partage_quota_limit{{key="{key}",namespace="default",quota="{name}"}}' in self.partage.metrics() for name, key in known):
+        while not all(f'partage_quota_limit{{namespace="default",quota="{name}",key="{key}"}}' in self.partage.metrics() for name, key in known):
             self.assertLess(time.monotonic(), deadline, "partage-scheduler does not know the quotas")
             time.sleep(0.05)
 

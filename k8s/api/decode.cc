@@ -178,14 +178,46 @@ Result<> PreferredTerms(element value, Pod& pod) {
   return {};
 }
 
-constexpr Member<Pod> kAffinityTerms[] = {{"preferredDuringSchedulingIgnoredDuringExecution", PreferredTerms}};
+Result<> NamespacesOfTerm(element value, Pod& pod) {
+  simdjson::dom::array names;
+  if (value.get(names) != simdjson::SUCCESS) return WrongType(value, "an array");
+  if (names.begin() != names.end()) pod.cross_namespace_affinity = true;
+  return {};
+}
 
-Result<> AffinityTerms(element value, Pod& pod) { return ReadMembers(value, pod, kAffinityTerms); }
+Result<> NamespaceSelectorOfTerm(element, Pod& pod) {
+  pod.cross_namespace_affinity = true;
+  return {};
+}
+
+constexpr Member<Pod> kPodAffinityTerm[] = {{"namespaces", NamespacesOfTerm}, {"namespaceSelector", NamespaceSelectorOfTerm}};
+
+Result<> PodAffinityTerm(element value, Pod& pod) { return ReadMembers(value, pod, kPodAffinityTerm); }
+
+constexpr Member<Pod> kWeightedPodAffinityTerm[] = {{"podAffinityTerm", PodAffinityTerm}};
+
+Result<> RequiredPodTerms(element value, Pod& pod) {
+  return ReadItems(value, [&](element item) { return PodAffinityTerm(item, pod); });
+}
+
+Result<> PreferredPodTerms(element value, Pod& pod) {
+  if (auto read = PreferredTerms(value, pod); !read) return read;
+  return ReadItems(value, [&](element item) { return ReadMembers(item, pod, kWeightedPodAffinityTerm); });
+}
+
+constexpr Member<Pod> kNodeAffinityTerms[] = {{"preferredDuringSchedulingIgnoredDuringExecution", PreferredTerms}};
+constexpr Member<Pod> kPodAffinityTerms[] = {
+    {"requiredDuringSchedulingIgnoredDuringExecution", RequiredPodTerms},
+    {"preferredDuringSchedulingIgnoredDuringExecution", PreferredPodTerms},
+};
+
+Result<> NodeAffinityTerms(element value, Pod& pod) { return ReadMembers(value, pod, kNodeAffinityTerms); }
+Result<> PodAffinityTerms(element value, Pod& pod) { return ReadMembers(value, pod, kPodAffinityTerms); }
 
 constexpr Member<Pod> kAffinity[] = {
-    {"nodeAffinity", AffinityTerms},
-    {"podAffinity", AffinityTerms},
-    {"podAntiAffinity", AffinityTerms},
+    {"nodeAffinity", NodeAffinityTerms},
+    {"podAffinity", PodAffinityTerms},
+    {"podAntiAffinity", PodAffinityTerms},
 };
 
 Result<> Affinity(element value, Pod& pod) { return ReadMembers(value, pod, kAffinity); }
@@ -203,6 +235,19 @@ Result<> SpreadConstraints(element value, Pod& pod) {
   return ReadItems(value, [&](element item) { return ReadMembers(item, pod, kSpreadConstraint); });
 }
 
+Result<> Deadline(element value, Pod& pod) {
+  if (!value.is_int64() && !value.is_uint64()) return WrongType(value, "an integer");
+  pod.has_deadline = true;
+  return {};
+}
+
+Result<> QosClass(element value, Pod& pod) {
+  std::string_view text;
+  if (value.get(text) != simdjson::SUCCESS) return WrongType(value, "a string");
+  pod.best_effort = text == "BestEffort";
+  return {};
+}
+
 constexpr Member<Pod> kPodMetadata[] = {
     {"name", String<Pod, &Pod::name>},         {"namespace", String<Pod, &Pod::ns>}, {"uid", String<Pod, &Pod::uid>},
     {"resourceVersion", ResourceVersion<Pod>}, {"annotations", Annotations<Pod>},    {"deletionTimestamp", Deleting},
@@ -215,9 +260,12 @@ constexpr Member<Pod> kPodSpec[] = {
     {"affinity", Affinity},
     {"topologySpreadConstraints", SpreadConstraints},
     {"priority", Priority},
+    {"priorityClassName", String<Pod, &Pod::priority_class>},
+    {"activeDeadlineSeconds", Deadline},
 };
 constexpr Member<Pod> kPodStatus[] = {
     {"phase", String<Pod, &Pod::phase>},
+    {"qosClass", QosClass},
     {"nominatedNodeName", String<Pod, &Pod::nominated_node>},
 };
 constexpr Member<Pod> kPod[] = {
@@ -238,6 +286,44 @@ constexpr Member<Node> kNodeStatus[] = {
 constexpr Member<Node> kNode[] = {
     {"metadata", [](element value, Node& node) { return ReadMembers(value, node, kNodeMetadata); }},
     {"status", [](element value, Node& node) { return ReadMembers(value, node, kNodeStatus); }},
+};
+
+Result<> Scopes(element value, ResourceQuota& quota) {
+  return ReadItems(value, [&](element item) {
+    quota.scopes.push_back({.scope = {}, .op = "Exists", .values = {}});
+    return ReadString(item, quota.scopes.back().scope);
+  });
+}
+
+Result<> ScopeValues(element value, ScopeRequirement& requirement) {
+  return ReadItems(value, [&](element item) { return ReadString(item, requirement.values.emplace_back()); });
+}
+
+constexpr Member<ScopeRequirement> kScopeRequirement[] = {
+    {"scopeName", String<ScopeRequirement, &ScopeRequirement::scope>},
+    {"operator", String<ScopeRequirement, &ScopeRequirement::op>},
+    {"values", ScopeValues},
+};
+
+Result<> ScopeExpressions(element value, ResourceQuota& quota) {
+  return ReadItems(value, [&](element item) { return ReadMembers(item, quota.scopes.emplace_back(), kScopeRequirement); });
+}
+
+constexpr Member<ResourceQuota> kScopeSelector[] = {{"matchExpressions", ScopeExpressions}};
+constexpr Member<ResourceQuota> kQuotaMetadata[] = {
+    {"name", String<ResourceQuota, &ResourceQuota::name>},
+    {"namespace", String<ResourceQuota, &ResourceQuota::ns>},
+    {"uid", String<ResourceQuota, &ResourceQuota::uid>},
+    {"resourceVersion", ResourceVersion<ResourceQuota>},
+};
+constexpr Member<ResourceQuota> kQuotaSpec[] = {
+    {"hard", ExtendedResources<ResourceQuota, &ResourceQuota::hard>},
+    {"scopes", Scopes},
+    {"scopeSelector", [](element value, ResourceQuota& quota) { return ReadMembers(value, quota, kScopeSelector); }},
+};
+constexpr Member<ResourceQuota> kQuota[] = {
+    {"metadata", [](element value, ResourceQuota& quota) { return ReadMembers(value, quota, kQuotaMetadata); }},
+    {"spec", [](element value, ResourceQuota& quota) { return ReadMembers(value, quota, kQuotaSpec); }},
 };
 
 template <class T, std::size_t N>
@@ -272,7 +358,9 @@ Result<T> DecodeText(std::string_view json, Result<T> (*decode)(element)) {
 Result<Pod> DecodePod(element object) { return Decode<Pod>(object, "Pod", kPod); }
 Result<Pod> DecodeNewPod(element object) { return DecodeUnnamed<Pod>(object, "Pod", kPod); }
 Result<Node> DecodeNode(element object) { return Decode<Node>(object, "Node", kNode); }
+Result<ResourceQuota> DecodeResourceQuota(element object) { return Decode<ResourceQuota>(object, "ResourceQuota", kQuota); }
 Result<Pod> DecodePodText(std::string_view json) { return DecodeText<Pod>(json, DecodePod); }
 Result<Node> DecodeNodeText(std::string_view json) { return DecodeText<Node>(json, DecodeNode); }
+Result<ResourceQuota> DecodeResourceQuotaText(std::string_view json) { return DecodeText<ResourceQuota>(json, DecodeResourceQuota); }
 
 }  // namespace partage::k8s

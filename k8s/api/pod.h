@@ -30,9 +30,13 @@ struct Pod {
   /// The pod states a soft preference that kube-scheduler's own scores answer: preferred node affinity, preferred pod (anti-)affinity,
   /// or a ScheduleAnyway topology spread constraint.
   bool has_soft_preferences = false;
-  std::int32_t priority = 0;   ///< spec.priority
-  std::string phase;           ///< status.phase
-  std::string nominated_node;  ///< status.nominatedNodeName
+  std::int32_t priority = 0;              ///< spec.priority
+  std::string priority_class;             ///< spec.priorityClassName
+  bool has_deadline = false;              ///< spec.activeDeadlineSeconds is set
+  bool best_effort = false;               ///< status.qosClass, which the API server sets when the pod is created
+  bool cross_namespace_affinity = false;  ///< a pod (anti-)affinity term names namespaces or selects them
+  std::string phase;                      ///< status.phase
+  std::string nominated_node;             ///< status.nominatedNodeName
 
   /// Succeeded or Failed: its containers will never run again.
   bool terminal() const { return phase == "Succeeded" || phase == "Failed"; }

@@ -28,6 +28,7 @@ constexpr std::size_t kMaxPage = 1u << 30;
 
 Result<Pod> DecodeAs(simdjson::dom::element object, const Pod*) { return DecodePod(object); }
 Result<Node> DecodeAs(simdjson::dom::element object, const Node*) { return DecodeNode(object); }
+Result<ResourceQuota> DecodeAs(simdjson::dom::element object, const ResourceQuota*) { return DecodeResourceQuota(object); }
 
 std::string_view TextAt(simdjson::dom::element object, std::string_view pointer) {
   std::string_view text;
@@ -40,6 +41,7 @@ void IdentifyAs(simdjson::dom::element object, Pod& pod) {
   pod.phase = TextAt(object, "/status/phase");
 }
 void IdentifyAs(simdjson::dom::element, Node&) {}
+void IdentifyAs(simdjson::dom::element object, ResourceQuota& quota) { quota.ns = TextAt(object, "/metadata/namespace"); }
 
 // What can still be read of an object that does not decode.
 template <class T>
@@ -439,5 +441,6 @@ void Reflector<T>::Stop() {
 
 template class Reflector<Pod>;
 template class Reflector<Node>;
+template class Reflector<ResourceQuota>;
 
 }  // namespace partage::k8s

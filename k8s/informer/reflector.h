@@ -11,6 +11,7 @@
 #include "base/clock.h"
 #include "k8s/api/node.h"
 #include "k8s/api/pod.h"
+#include "k8s/api/resource_quota.h"
 #include "k8s/client/client.h"
 
 namespace partage::k8s {
@@ -28,7 +29,7 @@ class Sink {
   virtual void Upsert(T&& object) = 0;
   /// When the last state cannot be decoded, only names and UID are filled.
   virtual void Remove(T&& last_state) = 0;
-  /// An object that exists and that DecodePod/DecodeNode refused. Only names, UID and, of a pod, its node and phase are filled, as far as
+  /// An object that exists and that its decoder refused. Only names, UID and, of a pod, its node and phase are filled, as far as
   /// they could be read: it still occupies what it occupied.
   virtual void Undecodable(T&& identity, const Error& error) = 0;
   /// After a burst of calls (a list page, or the watch frames that arrived together): time to publish.
@@ -50,7 +51,7 @@ struct ReflectorStats {
 };
 
 /// Keeps a Sink in step with one resource of the API server, by client-go's reflector algorithm. Owns one thread. Client, sink and clock must outlive it.
-/// T is Pod or Node.
+/// T is Pod, Node or ResourceQuota.
 ///
 ///            ┌──────── 410, other HTTP errors, a watch that ended at once (back-off) ────────┐
 ///            ▼                                                                               │
@@ -84,5 +85,6 @@ class Reflector {
 
 extern template class Reflector<Pod>;
 extern template class Reflector<Node>;
+extern template class Reflector<ResourceQuota>;
 
 }  // namespace partage::k8s

@@ -10,6 +10,7 @@
 #include "scheduler/engine/placement.h"
 #include "scheduler/engine/pod_memory.h"
 #include "scheduler/engine/policy_set.h"
+#include "scheduler/engine/reasons.h"
 
 namespace partage::scheduler {
 namespace {
@@ -110,6 +111,7 @@ class Engine::Impl {
   std::vector<int> Prioritize(const PodInput& pod, const Candidates& candidates);
   Result<Reservation> Reserve(const PodRef& pod, std::string_view node, Request request);
   std::optional<std::string> NodeWorthRetrying(const std::vector<std::string>& freed) const;
+  std::optional<std::string> NodeForQuotaWaiter() const;
   std::string Explain(const device::PodRequest& request, std::string_view node) const;
   Diagnosis Diagnose(const device::PodRequest& request) const;
   std::optional<std::string> WhyNever(const device::PodRequest& request) const;
@@ -125,9 +127,11 @@ class Engine::Impl {
   using Ids = std::span<const NodeId>;
 
   FilterOutcome RefuseAll(Names names, std::string text, bool unresolvable) const;
+  FilterOutcome RefuseByQuota(const PodInput& pod, Names names, std::string text);
   FilterOutcome Refuse(const PodInput& pod, const Ask& ask, const Snapshot& snapshot, Names names, Ids ids);
   std::vector<Ranked> Scan(const Ask& ask, const Snapshot& snapshot, Ids ids, std::size_t k) const;
   std::size_t ListLength(const PodInput& pod) const;
+  bool WouldTake(const Snapshot& snapshot, NodeId id, const Ask& ask, std::string_view ns) const;
 
   Cluster& cluster_;
   const Clock& clock_;
@@ -170,6 +174,14 @@ FilterOutcome Engine::Impl::RefuseAll(Names names, std::string text, bool unreso
   return outcome;
 }
 
+// No node would do, and no eviction on one: what helps is a pod of the same namespace that ends.
+FilterOutcome Engine::Impl::RefuseByQuota(const PodInput& pod, Names names, std::string text) {
+  text = fmt::format("{}: {}", kHamiQuotaName, text);
+  probe_.OnRefusal(kHamiQuotaName, names.size());
+  memory_.RememberRefused(pod.pod, *pod.request, {.node = {}, .group = text, .text = text, .since = clock_.Now()}, clock_.Now());
+  return RefuseAll(names, std::move(text), true);
+}
+
 FilterOutcome Engine::Impl::Filter(const PodInput& pod, const Candidates& candidates) {
   const auto began = clock_.Now();
   const auto done = [&](std::string_view outcome) { probe_.OnFilter(outcome, Seconds(began, clock_.Now())); };
@@ -183,6 +195,10 @@ FilterOutcome Engine::Impl::Filter(const PodInput& pod, const Candidates& candid
   }
   cluster_.DropNominal(pod.pod);
   for (int attempt = 0; attempt < kNominationTries; ++attempt) {
+    if (auto over = cluster_.QuotaRefusal(pod.pod.ns, **pod.request)) {
+      done("refused");
+      return RefuseByQuota(pod, candidates.names, *std::move(over));
+    }
     const auto snapshot = cluster_.snapshot();
     const Ask ask(**pod.request, policies_.For(**pod.request), *snapshot->kinds);
     const IdsIn ids(*snapshot, candidates);
@@ -192,7 +208,13 @@ FilterOutcome Engine::Impl::Filter(const PodInput& pod, const Candidates& candid
       done("refused");
       return outcome;
     }
-    if (!cluster_.Nominate(pod.pod, candidates.names[ranked.front().candidate], options_.nominal_ttl, PlacerOf(ask))) {
+    const auto nominated = cluster_.Nominate(pod.pod, candidates.names[ranked.front().candidate], options_.nominal_ttl, PlacerOf(ask),
+                                             (*pod.request)->quota_traits);
+    if (!nominated && nominated.error().code == Code::kInvalid) {
+      done("refused");
+      return RefuseByQuota(pod, candidates.names, nominated.error().message);
+    }
+    if (!nominated) {
       probe_.OnNominationRace();
       continue;
     }
@@ -265,7 +287,9 @@ std::vector<int> Engine::Impl::Prioritize(const PodInput& pod, const Candidates&
     points[node.candidate] = top > low ? static_cast<int>(std::floor(10 * (node.score - low) / (top - low))) : 10;
   }
   for (const Ranked& node : ranked) {
-    if (cluster_.Nominate(pod.pod, candidates.names[node.candidate], options_.nominal_ttl, PlacerOf(ask))) break;
+    if (cluster_.Nominate(pod.pod, candidates.names[node.candidate], options_.nominal_ttl, PlacerOf(ask), (*pod.request)->quota_traits)) {
+      break;
+    }
     probe_.OnNominationRace();
   }
   return points;
@@ -276,16 +300,35 @@ Result<Reservation> Engine::Impl::Reserve(const PodRef& pod, std::string_view no
   if (request == nullptr) return Fail(Code::kNotFound, "pod {}: no request", pod.FullName());
   const auto snapshot = cluster_.snapshot();
   const Ask ask(*request, policies_.For(*request), *snapshot->kinds);
-  return cluster_.Reserve(pod, node, PlacerOf(ask));
+  return cluster_.Reserve(pod, node, PlacerOf(ask), request->quota_traits);
+}
+
+// What the node would give, its quotas allow too.
+bool Engine::Impl::WouldTake(const Snapshot& snapshot, NodeId id, const Ask& ask, std::string_view ns) const {
+  const auto allocation = PlaceOnNode(snapshot.block(id), id % kBlockNodes, ask);
+  return allocation && !cluster_.QuotaRefusal(ns, ask.request().quota_traits, *allocation);
 }
 
 std::optional<std::string> Engine::Impl::NodeWorthRetrying(const std::vector<std::string>& freed) const {
   const auto snapshot = cluster_.snapshot();
-  for (const Request& request : memory_.WaitingRequests(kRequestsRetried)) {
+  for (const auto& [ns, request] : memory_.WaitingRequests(kRequestsRetried)) {
+    if (cluster_.QuotaRefusal(ns, *request)) continue;
     const Ask ask(*request, policies_.For(*request), *snapshot->kinds);
     for (const std::string& name : freed) {
       const NodeId id = snapshot->index->Find(name);
-      if (id != kNoNode && PlaceOnNode(snapshot->block(id), id % kBlockNodes, ask)) return name;
+      if (id != kNoNode && WouldTake(*snapshot, id, ask, ns)) return name;
+    }
+  }
+  return std::nullopt;
+}
+
+std::optional<std::string> Engine::Impl::NodeForQuotaWaiter() const {
+  const auto snapshot = cluster_.snapshot();
+  for (const auto& [ns, request] : memory_.WaitingRequests(kRequestsRetried, PodMemory::Blocked::kByQuota)) {
+    if (cluster_.QuotaRefusal(ns, *request)) continue;
+    const Ask ask(*request, policies_.For(*request), *snapshot->kinds);
+    for (const NodeId id : snapshot->index->ordered()) {
+      if (WouldTake(*snapshot, id, ask, ns)) return std::string(snapshot->index->Name(id));
     }
   }
   return std::nullopt;
@@ -329,6 +372,7 @@ std::size_t Engine::waiting_count() const { return impl_->memory().waiting_count
 std::optional<std::string> Engine::NodeWorthRetrying(const std::vector<std::string>& freed) const {
   return impl_->NodeWorthRetrying(freed);
 }
+std::optional<std::string> Engine::NodeForQuotaWaiter() const { return impl_->NodeForQuotaWaiter(); }
 std::string Engine::Explain(const device::PodRequest& request, std::string_view node) const { return impl_->Explain(request, node); }
 std::optional<Engine::Remembered> Engine::Find(std::string_view ns, std::string_view name) const { return impl_->memory().Find(ns, name); }
 Diagnosis Engine::Diagnose(const device::PodRequest& request) const { return impl_->Diagnose(request); }

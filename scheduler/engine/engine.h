@@ -126,6 +126,9 @@ class Engine {
   /// nullopt when none would.
   std::optional<std::string> NodeWorthRetrying(const std::vector<std::string>& freed) const;
 
+  /// Once quotas leave more room: a node that would take a pod which one of them held back. nullopt when none would.
+  std::optional<std::string> NodeForQuotaWaiter() const;
+
   /// Verdict on one node for people: "fits", or the arithmetic.
   std::string Explain(const device::PodRequest& request, std::string_view node) const;
 

@@ -87,15 +87,18 @@ std::size_t PodMemory::waiting_count() const {
   return waiting_;
 }
 
-std::vector<PodMemory::Request> PodMemory::WaitingRequests(std::size_t limit) const {
+std::vector<PodMemory::WaitingRequest> PodMemory::WaitingRequests(std::size_t limit, Blocked blocked) const {
   MutexLock lock(mutex_);
-  std::vector<Request> distinct;
+  std::vector<WaitingRequest> distinct;
   if (waiting_ == 0) return distinct;
   for (const Entry& entry : entries_) {
     if (!entry.waiting || entry.request == nullptr) continue;
-    const bool known = std::any_of(distinct.begin(), distinct.end(), [&](const Request& other) { return *other == *entry.request; });
+    if (blocked == Blocked::kByQuota && !entry.nearest.node.empty()) continue;
+    const bool known = std::any_of(distinct.begin(), distinct.end(), [&](const WaitingRequest& other) {
+      return other.ns == entry.pod.ns && *other.request == *entry.request;
+    });
     if (known) continue;
-    distinct.push_back(entry.request);
+    distinct.push_back({entry.pod.ns, entry.request});
     if (distinct.size() == limit) break;
   }
   return distinct;

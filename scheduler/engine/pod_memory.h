@@ -23,7 +23,7 @@ class PodMemory {
 
   /// The node whose arithmetic a waiting pod was last told.
   struct Nearest {
-    std::string node;
+    std::string node;   ///< empty: no node is to blame, a quota is
     std::string group;  ///< GroupText of its refusal then
     std::string text;
     Clock::Mono since;
@@ -42,8 +42,13 @@ class PodMemory {
 
   std::vector<Engine::Waiting> waiting() const;
   std::size_t waiting_count() const;
-  /// Requests of the waiting pods, equal ones once, longest-waiting first, at most `limit`.
-  std::vector<Request> WaitingRequests(std::size_t limit) const;
+  /// Requests of the waiting pods with their namespaces, equal ones once, longest-waiting first, at most `limit`.
+  struct WaitingRequest {
+    std::string ns;
+    Request request;
+  };
+  enum class Blocked : std::uint8_t { kByAnything, kByQuota };
+  std::vector<WaitingRequest> WaitingRequests(std::size_t limit, Blocked blocked = Blocked::kByAnything) const;
 
  private:
   struct Entry {

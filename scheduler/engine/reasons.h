@@ -35,6 +35,8 @@ enum class Reason : std::uint8_t {
 
 /// HAMi's name of the reason ("CardInsufficientMemory"), as users' alerts match it; also the metric label.
 std::string_view HamiName(Reason reason);
+/// The same for a pod that a namespace's quota holds back on every node.
+inline constexpr std::string_view kHamiQuotaName = "ResourceQuotaNotFit";
 
 /// A node's refusal with its arithmetic.
 struct Shortfall {

@@ -80,8 +80,19 @@ std::optional<Json> ShareJson(const Cluster& cluster, std::string_view ns, std::
   return share;
 }
 
-Json WaitingJson(const Engine& engine, const Engine::Remembered& pod) {
+Json QuotasJson(const Cluster& cluster, std::string_view ns) {
+  Json limits = Json::array();
+  cluster.VisitQuotas([&](const QuotaLedger::Entry& entry) {
+    if (entry.ns == ns) limits.push_back({{"quota", entry.name}, {"key", entry.key}, {"used", entry.used}, {"limit", entry.most}});
+  });
+  return limits;
+}
+
+Json WaitingJson(Engine& engine, const Engine::Remembered& pod) {
   Json json = {{"state", "waiting"}, {"uid", pod.pod.uid}, {"reason", pod.text}, {"request", RequestJson(*pod.request)}};
+  if (const auto over = engine.cluster().QuotaRefusal(pod.pod.ns, *pod.request)) {
+    json["quota"] = {{"reason", *over}, {"limits", QuotasJson(engine.cluster(), pod.pod.ns)}};
+  }
   json.update(DiagnosisJson(engine.Diagnose(*pod.request)));
   return json;
 }

@@ -3,6 +3,7 @@
 
 #include "scheduler/engine/engine.h"
 #include "scheduler/state/feed.h"
+#include "scheduler/state/quota_feed.h"
 
 namespace partage::scheduler {
 
@@ -16,6 +17,7 @@ Result<std::shared_ptr<const device::PodRequest>> PodRequests::Of(const k8s::Pod
   auto request = vendors_.Parse(input, policies_);
   if (!request) return Fail(request.error());
   if (!request->wants_devices()) return nullptr;
+  request->quota_traits = QuotaTraitsOf(pod);
   return std::make_shared<const device::PodRequest>(*std::move(request));
 }
 

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "scheduler/extender/requeuer.h"
 
+#include <algorithm>
 #include <condition_variable>
 #include <map>
 #include <mutex>
@@ -44,10 +45,10 @@ class Requeuer::Impl {
     const MutexLock lock(mutex_);
     engine_.cluster().ExpireNominals();
     for (std::string& node : engine_.cluster().TakeFreedNodes()) freed_.insert_or_assign(std::move(node), kLooks);
-    if (freed_.empty() || clock_.Now() < next_round_) return;
+    if (engine_.cluster().TakeFreedQuota()) quota_looks_ = kLooks;
+    if ((freed_.empty() && quota_looks_ == 0) || clock_.Now() < next_round_) return;
     next_round_ = clock_.Now() + options_.min_interval;
-    const auto node = engine_.waiting_count() > 0 ? engine_.NodeWorthRetrying(FreedNames()) : std::nullopt;
-    if (node) {
+    if (const auto node = NodeToPatch()) {
       Patch(*node);
     } else {
       CountLook();
@@ -65,6 +66,12 @@ class Requeuer::Impl {
   }
 
  private:
+  std::optional<std::string> NodeToPatch() const PARTAGE_REQUIRES(mutex_) {
+    if (engine_.waiting_count() == 0) return std::nullopt;
+    if (auto node = engine_.NodeWorthRetrying(FreedNames())) return node;
+    return quota_looks_ > 0 ? engine_.NodeForQuotaWaiter() : std::nullopt;
+  }
+
   std::vector<std::string> FreedNames() const PARTAGE_REQUIRES(mutex_) {
     std::vector<std::string> names;
     names.reserve(freed_.size());
@@ -73,6 +80,7 @@ class Requeuer::Impl {
   }
 
   void CountLook() PARTAGE_REQUIRES(mutex_) {
+    quota_looks_ = std::max(0, quota_looks_ - 1);
     for (auto node = freed_.begin(); node != freed_.end();) node = --node->second == 0 ? freed_.erase(node) : std::next(node);
   }
 
@@ -82,6 +90,7 @@ class Requeuer::Impl {
     if (patched) {
       patches_.Inc();
       freed_.clear();
+      quota_looks_ = 0;
       complaint_.clear();
       return;
     }
@@ -108,6 +117,7 @@ class Requeuer::Impl {
 
   Mutex mutex_;
   std::map<std::string, int> freed_ PARTAGE_GUARDED_BY(mutex_);  // node → looks left
+  int quota_looks_ PARTAGE_GUARDED_BY(mutex_) = 0;               // likewise, of quotas that leave more room
   std::string complaint_ PARTAGE_GUARDED_BY(mutex_);             // the last failure told
   Clock::Mono next_round_ PARTAGE_GUARDED_BY(mutex_);
   std::jthread thread_;

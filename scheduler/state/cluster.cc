@@ -17,18 +17,32 @@ void Cluster::EndNodeList() { impl_->EndNodeList(); }
 void Cluster::BeginPodList() { impl_->BeginPodList(); }
 void Cluster::EndPodList() { impl_->EndPodList(); }
 void Cluster::Publish() { impl_->Publish(); }
-Result<> Cluster::Nominate(const PodRef& pod, std::string_view node, std::chrono::milliseconds ttl, const Placer& place) {
-  return impl_->Nominate(pod, node, ttl, place);
+void Cluster::ObserveQuota(QuotaObservation quota) { impl_->ObserveQuota(std::move(quota)); }
+void Cluster::ForgetQuota(std::string_view ns, std::string_view name) { impl_->ForgetQuota(ns, name); }
+void Cluster::BeginQuotaList() { impl_->BeginQuotaList(); }
+void Cluster::EndQuotaList() { impl_->EndQuotaList(); }
+Result<> Cluster::Nominate(const PodRef& pod, std::string_view node, std::chrono::milliseconds ttl, const Placer& place,
+                           const device::QuotaTraits& traits) {
+  return impl_->Nominate(pod, node, ttl, place, traits);
 }
 void Cluster::DropNominal(const PodRef& pod) { impl_->DropNominal(pod); }
 std::optional<std::string> Cluster::NominalNode(const PodRef& pod) const { return impl_->NominalNode(pod); }
 std::size_t Cluster::ExpireNominals() { return impl_->ExpireNominals(); }
-Result<Reservation> Cluster::Reserve(const PodRef& pod, std::string_view node, const Placer& place) {
-  return impl_->Reserve(*this, pod, node, place);
+std::optional<std::string> Cluster::QuotaRefusal(std::string_view ns, const device::QuotaTraits& traits,
+                                                 const device::Allocation& allocation) const {
+  return impl_->QuotaRefusal(ns, traits, allocation);
+}
+Result<Reservation> Cluster::Reserve(const PodRef& pod, std::string_view node, const Placer& place, const device::QuotaTraits& traits) {
+  return impl_->Reserve(*this, pod, node, place, traits);
+}
+std::optional<std::string> Cluster::QuotaRefusal(std::string_view ns, const device::PodRequest& request, bool count_others) const {
+  return impl_->QuotaRefusal(ns, request, count_others);
 }
 std::optional<device::Allocation> Cluster::InFlight(const PodRef& pod) const { return impl_->InFlight(pod); }
 void Cluster::Settle(const PodRef& pod, bool bound) { impl_->Settle(pod, bound); }
 std::vector<std::string> Cluster::TakeFreedNodes() { return impl_->TakeFreedNodes(); }
+bool Cluster::TakeFreedQuota() { return impl_->TakeFreedQuota(); }
+void Cluster::VisitQuotas(const std::function<void(const QuotaLedger::Entry&)>& visit) const { impl_->VisitQuotas(visit); }
 Cluster::Counts Cluster::counts() const { return impl_->counts(); }
 void Cluster::VisitPods(std::string_view node, const std::function<void(const PodEntry&)>& visit) const { impl_->VisitPods(node, visit); }
 Result<> Cluster::CheckInvariants() const { return impl_->CheckInvariants(); }

@@ -15,6 +15,7 @@
 #include "device/allocation.h"
 #include "device/device.h"
 #include "scheduler/state/pod_uid.h"
+#include "scheduler/state/quota_ledger.h"
 #include "scheduler/state/snapshot.h"
 
 namespace partage::scheduler {
@@ -37,10 +38,12 @@ struct NodeObservation {
 struct PodObservation {
   PodRef pod;
   std::uint64_t resource_version = 0;
-  std::string node;                      ///< spec.nodeName; empty: not bound
-  bool finished = false;                 ///< Succeeded or Failed
-  std::vector<device::UuidUsage> usage;  ///< from its allocation; empty: takes nothing
-  std::string allocation_error;          ///< not empty: it holds devices but nobody can say which. Its node is quarantined while it lives
+  std::string node;                              ///< spec.nodeName; empty: not bound
+  bool finished = false;                         ///< Succeeded or Failed
+  std::vector<device::UuidUsage> usage;          ///< from its allocation; empty: takes nothing
+  std::vector<device::VendorUsage> quota_usage;  ///< the same, as quotas count it
+  device::QuotaTraits quota_traits;
+  std::string allocation_error;  ///< not empty: it holds devices but nobody can say which. Its node is quarantined while it lives
 };
 
 class Cluster;
@@ -109,14 +112,22 @@ class Cluster {
   /// Makes pending changes visible to readers.
   void Publish();
 
+  /// Quotas bind Nominate and Reserve from now on; they take nothing back that is held already.
+  void ObserveQuota(QuotaObservation quota);
+  void ForgetQuota(std::string_view ns, std::string_view name);
+  void BeginQuotaList();
+  void EndQuotaList();
+
   // --- Decisions. Visible in the snapshot when they return. ---
 
   /// Chooses devices on a node, given its current state under the writer's lock. Must be pure and quick. An error refuses.
   using Placer = std::function<Result<device::Allocation>(const Block& block, std::uint32_t row)>;
 
   /// Holds a share for `pod` on `node` until `ttl` has passed, Reserve or DropNominal. Replaces the pod's earlier nominal share.
-  /// kConflict: the pod is already bound or its bind is in flight. kNotFound: no such node. The placer's own error otherwise; nothing is held then.
-  Result<> Nominate(const PodRef& pod, std::string_view node, std::chrono::milliseconds ttl, const Placer& place);
+  /// kConflict: the pod is already bound or its bind is in flight. kNotFound: no such node. kInvalid: a quota does not allow it. The placer's own error
+  /// otherwise; nothing is held then.
+  Result<> Nominate(const PodRef& pod, std::string_view node, std::chrono::milliseconds ttl, const Placer& place,
+                    const device::QuotaTraits& traits = {});
   /// Ends the pod's nominal share, if it has one.
   void DropNominal(const PodRef& pod);
   /// The node of the pod's nominal share.
@@ -125,8 +136,16 @@ class Cluster {
   std::size_t ExpireNominals();
 
   /// Takes the share for a Binding: the nominal one where it lies on this node (same devices), else `place` decides.
-  /// kConflict: already bound or in flight; the message says where. kNotFound: no such node, or the pod is known to be gone. Else the placer's error.
-  Result<Reservation> Reserve(const PodRef& pod, std::string_view node, const Placer& place);
+  /// kConflict: already bound or in flight; the message says where. kNotFound: no such node, or the pod is known to be gone. kInvalid: a quota does not
+  /// allow it. Else the placer's error.
+  Result<Reservation> Reserve(const PodRef& pod, std::string_view node, const Placer& place, const device::QuotaTraits& traits = {});
+
+  /// Why the quotas of its namespace leave a pod with this request no room, whatever node it goes to; nullopt when they may. Nominate and Reserve judge the
+  /// very devices. Without `count_others`: why it could not even be the only pod, as far as quotas without scopes say.
+  std::optional<std::string> QuotaRefusal(std::string_view ns, const device::PodRequest& request, bool count_others = true) const;
+  /// The same of a pod that would be given exactly this.
+  std::optional<std::string> QuotaRefusal(std::string_view ns, const device::QuotaTraits& traits,
+                                          const device::Allocation& allocation) const;
 
   /// A bind of this pod whose outcome is unknown or still in flight: where. nullopt otherwise.
   std::optional<device::Allocation> InFlight(const PodRef& pod) const;
@@ -137,6 +156,11 @@ class Cluster {
 
   /// Nodes on which something became free since the last call (share ended, capacity grew, quarantine lifted), by name.
   std::vector<std::string> TakeFreedNodes();
+
+  /// Whether, since the last call, quotas have come to leave more room.
+  bool TakeFreedQuota();
+  /// Every limit a quota sets. The views are valid during the call only.
+  void VisitQuotas(const std::function<void(const QuotaLedger::Entry&)>& visit) const;
 
   struct Counts {
     std::size_t nodes = 0, devices = 0, pods_bound = 0, reserved = 0, nominal = 0, quarantined_nodes = 0;

@@ -23,7 +23,8 @@ Result<> Cluster::Impl::RefuseIfHeld(const PodRef& pod, const PodUid& uid) const
 }
 
 // Asks the placer and checks its answer: whatever a policy does, no device is given out beyond its capacity.
-Result<device::Allocation> Cluster::Impl::Place(const PodRef& pod, NodeId id, const Placer& place) const {
+Result<device::Allocation> Cluster::Impl::Place(const PodRef& pod, NodeId id, const Placer& place,
+                                                const device::QuotaTraits& traits) const {
   auto allocation = place(table_.block(id), id % kBlockNodes);
   if (!allocation) return Fail(allocation.error());
   std::vector<PositionUsage> shares;
@@ -35,19 +36,40 @@ Result<device::Allocation> Cluster::Impl::Place(const PodRef& pod, NodeId id, co
   if (!table_.row(id).open || !table_.CanTake(id, shares)) {
     return Fail(Code::kInternal, "pod {}: placed beyond the capacity of node {}", pod.FullName(), table_.Name(id));
   }
+  if (const auto over = OverQuota(pod.ns, traits, *allocation)) return Fail(Code::kInvalid, "{}", *over);
   return allocation;
 }
 
-Result<> Cluster::Impl::Nominate(const PodRef& pod, std::string_view node, std::chrono::milliseconds ttl, const Placer& place) {
+std::optional<std::string> Cluster::Impl::OverQuota(std::string_view ns, const device::QuotaTraits& traits,
+                                                    const device::Allocation& allocation) const {
+  if (!quotas_.Limits(ns)) return std::nullopt;
+  return quotas_.Refusal(ns, &traits, device::UsageByVendor(allocation), true);
+}
+
+std::optional<std::string> Cluster::Impl::QuotaRefusal(std::string_view ns, const device::QuotaTraits& traits,
+                                                       const device::Allocation& allocation) const {
+  MutexLock lock(mutex_);
+  return OverQuota(ns, traits, allocation);
+}
+
+// A share that is no watch's word but our own decision.
+void Cluster::Impl::Hold(const PodRef& pod, NodeId node, ShareState state, const device::Allocation& allocation,
+                         const device::QuotaTraits& traits) {
+  PodRecord& record = Put(pod, node, state, device::CollapseUsage(allocation), "", 0);
+  record.charge = quotas_.Take(record.uid, pod.ns, traits, device::UsageByVendor(allocation));
+}
+
+Result<> Cluster::Impl::Nominate(const PodRef& pod, std::string_view node, std::chrono::milliseconds ttl, const Placer& place,
+                                 const device::QuotaTraits& traits) {
   MutexLock lock(mutex_);
   const PodUid uid(pod.uid);
   if (auto free = RefuseIfHeld(pod, uid); !free) return free;
   Remove(uid);
   const NodeId id = Open(node);
   auto allocation =
-      id == kNoNode ? Result<device::Allocation>(Fail(Code::kNotFound, "node {} does not exist", node)) : Place(pod, id, place);
+      id == kNoNode ? Result<device::Allocation>(Fail(Code::kNotFound, "node {} does not exist", node)) : Place(pod, id, place, traits);
   if (allocation) {
-    Put(pod, id, ShareState::kNominal, device::CollapseUsage(*allocation), "", 0);
+    Hold(pod, id, ShareState::kNominal, *allocation, traits);
     nominal_[uid] = {std::move(*allocation), clock_.Now() + ttl};
   }
   PublishLocked();
@@ -80,7 +102,8 @@ std::size_t Cluster::Impl::ExpireNominals() {
   return over.size();
 }
 
-Result<Reservation> Cluster::Impl::Reserve(Cluster& owner, const PodRef& pod, std::string_view node, const Placer& place) {
+Result<Reservation> Cluster::Impl::Reserve(Cluster& owner, const PodRef& pod, std::string_view node, const Placer& place,
+                                           const device::QuotaTraits& traits) {
   MutexLock lock(mutex_);
   const PodUid uid(pod.uid);
   if (auto free = RefuseIfHeld(pod, uid); !free) return Fail(free.error());
@@ -95,16 +118,23 @@ Result<Reservation> Cluster::Impl::Reserve(Cluster& owner, const PodRef& pod, st
     return Fail(Code::kNotFound, "node {} does not exist", node);
   }
   // The devices of the nominal share are free again, for us alone: nobody can have come between. They may have become unhealthy, so ask.
-  auto allocation = kept ? Place(pod, id, [&](const Block&, std::uint32_t) { return Result<device::Allocation>(*kept); })
+  auto allocation = kept ? Place(
+                               pod, id, [&](const Block&, std::uint32_t) { return Result<device::Allocation>(*kept); }, traits)
                          : Result<device::Allocation>(Fail(Code::kNotFound, "no nominal share"));
-  if (!allocation) allocation = Place(pod, id, place);
+  if (!allocation) allocation = Place(pod, id, place, traits);
   if (allocation) {
-    Put(pod, id, ShareState::kReserved, device::CollapseUsage(*allocation), "", 0);
+    Hold(pod, id, ShareState::kReserved, *allocation, traits);
     reserved_[uid] = {*allocation, {}};
   }
   PublishLocked();
   if (!allocation) return Fail(allocation.error());
   return Reservation(owner, pod, std::move(*allocation), table_.info(id).inventory.dialect);
+}
+
+std::optional<std::string> Cluster::Impl::QuotaRefusal(std::string_view ns, const device::PodRequest& request, bool count_others) const {
+  MutexLock lock(mutex_);
+  if (!quotas_.Limits(ns)) return std::nullopt;
+  return quotas_.Refusal(ns, count_others ? &request.quota_traits : nullptr, device::LeastUsageByVendor(request), count_others);
 }
 
 std::optional<device::Allocation> Cluster::Impl::InFlight(const PodRef& pod) const {

@@ -34,15 +34,30 @@ class Cluster::Impl {
   void EndPodList() PARTAGE_EXCLUDES(mutex_);
   void Publish() PARTAGE_EXCLUDES(mutex_);
 
-  Result<> Nominate(const PodRef& pod, std::string_view node, std::chrono::milliseconds ttl, const Placer& place) PARTAGE_EXCLUDES(mutex_);
+  void ObserveQuota(QuotaObservation quota) PARTAGE_EXCLUDES(mutex_);
+  void ForgetQuota(std::string_view ns, std::string_view name) PARTAGE_EXCLUDES(mutex_);
+  void BeginQuotaList() PARTAGE_EXCLUDES(mutex_);
+  void EndQuotaList() PARTAGE_EXCLUDES(mutex_);
+
+  Result<> Nominate(const PodRef& pod, std::string_view node, std::chrono::milliseconds ttl, const Placer& place,
+                    const device::QuotaTraits& traits) PARTAGE_EXCLUDES(mutex_);
   void DropNominal(const PodRef& pod) PARTAGE_EXCLUDES(mutex_);
   std::optional<std::string> NominalNode(const PodRef& pod) const PARTAGE_EXCLUDES(mutex_);
   std::size_t ExpireNominals() PARTAGE_EXCLUDES(mutex_);
-  Result<Reservation> Reserve(Cluster& owner, const PodRef& pod, std::string_view node, const Placer& place) PARTAGE_EXCLUDES(mutex_);
+  Result<Reservation> Reserve(Cluster& owner, const PodRef& pod, std::string_view node, const Placer& place,
+                              const device::QuotaTraits& traits) PARTAGE_EXCLUDES(mutex_);
+  std::optional<std::string> QuotaRefusal(std::string_view ns, const device::PodRequest& request, bool count_others) const
+      PARTAGE_EXCLUDES(mutex_);
+  std::optional<std::string> QuotaRefusal(std::string_view ns, const device::QuotaTraits& traits,
+                                          const device::Allocation& allocation) const PARTAGE_EXCLUDES(mutex_);
+  std::optional<std::string> OverQuota(std::string_view ns, const device::QuotaTraits& traits, const device::Allocation& allocation) const
+      PARTAGE_REQUIRES(mutex_);
   std::optional<device::Allocation> InFlight(const PodRef& pod) const PARTAGE_EXCLUDES(mutex_);
   void Settle(const PodRef& pod, bool bound) PARTAGE_EXCLUDES(mutex_);
 
   std::vector<std::string> TakeFreedNodes() PARTAGE_EXCLUDES(mutex_);
+  bool TakeFreedQuota() PARTAGE_EXCLUDES(mutex_);
+  void VisitQuotas(const std::function<void(const QuotaLedger::Entry&)>& visit) const PARTAGE_EXCLUDES(mutex_);
   Counts counts() const PARTAGE_EXCLUDES(mutex_);
   void VisitPods(std::string_view node, const std::function<void(const PodEntry&)>& visit) const PARTAGE_EXCLUDES(mutex_);
   Result<> CheckInvariants() const PARTAGE_EXCLUDES(mutex_);
@@ -72,12 +87,15 @@ class Cluster::Impl {
 
   std::vector<device::UuidUsage> UsageOf(const PodRecord& record) const PARTAGE_REQUIRES(mutex_);
   void Match(PodRecord& record, const std::vector<device::UuidUsage>& usage, const std::string& error) PARTAGE_REQUIRES(mutex_);
-  void Put(const PodRef& pod, NodeId node, ShareState state, const std::vector<device::UuidUsage>& usage, const std::string& error,
-           std::uint64_t version) PARTAGE_REQUIRES(mutex_);
+  PodRecord& Put(const PodRef& pod, NodeId node, ShareState state, const std::vector<device::UuidUsage>& usage, const std::string& error,
+                 std::uint64_t version) PARTAGE_REQUIRES(mutex_);
+  void Hold(const PodRef& pod, NodeId node, ShareState state, const device::Allocation& allocation, const device::QuotaTraits& traits)
+      PARTAGE_REQUIRES(mutex_);
   bool Remove(const PodUid& uid) PARTAGE_REQUIRES(mutex_);
   bool SameShare(const PodRecord& record, const PodObservation& pod) const PARTAGE_REQUIRES(mutex_);
 
-  Result<device::Allocation> Place(const PodRef& pod, NodeId id, const Placer& place) const PARTAGE_REQUIRES(mutex_);
+  Result<device::Allocation> Place(const PodRef& pod, NodeId id, const Placer& place, const device::QuotaTraits& traits) const
+      PARTAGE_REQUIRES(mutex_);
   Result<> RefuseIfHeld(const PodRef& pod, const PodUid& uid) const PARTAGE_REQUIRES(mutex_);
   void PublishLocked() PARTAGE_REQUIRES(mutex_);
   Result<> CheckNode(NodeId id) const PARTAGE_REQUIRES(mutex_);
@@ -87,6 +105,7 @@ class Cluster::Impl {
   NodeTable table_ PARTAGE_GUARDED_BY(mutex_);
   std::vector<Node> nodes_ PARTAGE_GUARDED_BY(mutex_);  // by NodeId
   PodLedger pods_ PARTAGE_GUARDED_BY(mutex_);
+  QuotaLedger quotas_ PARTAGE_GUARDED_BY(mutex_);
   UidMap nominal_ PARTAGE_GUARDED_BY(mutex_);
   UidMap reserved_ PARTAGE_GUARDED_BY(mutex_);
   std::vector<NodeId> freed_ PARTAGE_GUARDED_BY(mutex_);

@@ -43,8 +43,8 @@ void Cluster::Impl::Match(PodRecord& record, const std::vector<device::UuidUsage
   }
 }
 
-void Cluster::Impl::Put(const PodRef& pod, NodeId node, ShareState state, const std::vector<device::UuidUsage>& usage,
-                        const std::string& error, std::uint64_t version) {
+PodRecord& Cluster::Impl::Put(const PodRef& pod, NodeId node, ShareState state, const std::vector<device::UuidUsage>& usage,
+                              const std::string& error, std::uint64_t version) {
   PodRecord& record = pods_.Insert(PodUid(pod.uid), PodName(pod.ns, pod.name), node);
   record.state = state;
   record.resource_version = version;
@@ -52,6 +52,7 @@ void Cluster::Impl::Put(const PodRef& pod, NodeId node, ShareState state, const 
   NodeOf(node);
   Match(record, usage, error);
   if (record.trouble) RefreshQuarantine(node);
+  return record;
 }
 
 // Gives back whatever the pod holds. False when it held nothing.
@@ -60,6 +61,7 @@ bool Cluster::Impl::Remove(const PodUid& uid) {
   if (record == nullptr) return false;
   const NodeId node = record->node;
   table_.Apply(node, {record->shares.begin(), record->shares.end()}, -1);
+  quotas_.GiveBack(uid, record->charge);
   const bool troubled = record->trouble != nullptr;
   pods_.Erase(uid);
   nominal_.erase(uid);
@@ -75,7 +77,8 @@ bool Cluster::Impl::Remove(const PodUid& uid) {
 
 bool Cluster::Impl::SameShare(const PodRecord& record, const PodObservation& pod) const {
   return record.state == ShareState::kBound && table_.Name(record.node) == pod.node &&
-         (record.trouble ? record.trouble->error : "") == pod.allocation_error && UsageOf(record) == pod.usage;
+         (record.trouble ? record.trouble->error : "") == pod.allocation_error && UsageOf(record) == pod.usage &&
+         quotas_.HasTraits(record.charge, pod.quota_traits);
 }
 
 void Cluster::Impl::ObservePod(PodObservation seen) {
@@ -108,7 +111,8 @@ void Cluster::Impl::ObservePod(PodObservation seen) {
     return;
   }
   Remove(uid);
-  Put(seen.pod, table_.Add(seen.node), ShareState::kBound, seen.usage, seen.allocation_error, seen.resource_version);
+  PodRecord& fresh = Put(seen.pod, table_.Add(seen.node), ShareState::kBound, seen.usage, seen.allocation_error, seen.resource_version);
+  fresh.charge = quotas_.Take(uid, seen.pod.ns, seen.quota_traits, seen.quota_usage);
 }
 
 void Cluster::Impl::ForgetPod(const PodRef& pod) {

@@ -23,6 +23,16 @@ std::vector<std::string> Cluster::Impl::TakeFreedNodes() {
   return names;
 }
 
+bool Cluster::Impl::TakeFreedQuota() {
+  MutexLock lock(mutex_);
+  return quotas_.TakeFreed();
+}
+
+void Cluster::Impl::VisitQuotas(const std::function<void(const QuotaLedger::Entry&)>& visit) const {
+  MutexLock lock(mutex_);
+  quotas_.Visit(visit);
+}
+
 Cluster::Counts Cluster::Impl::counts() const {
   Counts counts;
   {
@@ -110,7 +120,9 @@ Result<> Cluster::Impl::CheckInvariants() const {
     }
   }
   if (nominal != nominal_.size() || reserved != reserved_.size()) return Fail(Code::kInternal, "held shares without a pod");
-  return {};
+  std::vector<std::pair<PodUid, QuotaLedger::Charge>> charges;
+  for (const PodUid& uid : pods_.Uids()) charges.emplace_back(uid, pods_.Find(uid)->charge);
+  return quotas_.CheckSums(charges);
 }
 
 std::string_view ToString(Cluster::ShareState state) {

@@ -8,6 +8,7 @@
 #include "base/quantity.h"
 #include "device/allocation_codec.h"
 #include "device/inventory_codec.h"
+#include "scheduler/state/quota_feed.h"
 
 namespace partage::scheduler {
 namespace {
@@ -68,6 +69,7 @@ Result<Allocation> ReadHamiAllocation(const k8s::Pod& pod, const Vendor& vendor,
 void Merge(Allocation& into, Allocation from) {
   if (into.containers.empty()) return std::swap(into, from);
   for (std::size_t i = 0; i < from.containers.size(); ++i) {
+    if (into.containers[i].shares.empty()) into.containers[i].vendor = from.containers[i].vendor;
     auto& shares = into.containers[i].shares;
     shares.insert(shares.end(), std::move_iterator(from.containers[i].shares.begin()), std::move_iterator(from.containers[i].shares.end()));
   }
@@ -97,13 +99,17 @@ Result<> CheckServed(const k8s::Pod& pod, const vendors::Catalog& catalog, bool 
   return {};
 }
 
-Result<std::vector<device::UuidUsage>> ReadUsage(const k8s::Pod& pod, const vendors::Catalog& catalog) {
+/// Fills what the pod takes.
+Result<> ReadUsage(const k8s::Pod& pod, const vendors::Catalog& catalog, PodObservation& into) {
   const auto* own = Find(pod.annotations, device::kAllocationAnnotation);
   const auto allocation = own != nullptr ? ReadOwnAllocation(pod, *own) : ReadHamiAllocations(pod, catalog);
   if (!allocation) return Fail(allocation.error());
   auto usage = device::CollapseUsage(*allocation);
   if (auto served = CheckServed(pod, catalog, !usage.empty()); !served) return Fail(served.error());
-  return usage;
+  into.usage = std::move(usage);
+  into.quota_usage = device::UsageByVendor(*allocation);
+  into.quota_traits = QuotaTraitsOf(pod);
+  return {};
 }
 
 // HAMi never takes a node's register annotation back: that its device plugin is gone shows in the kubelet's count. A node without a count says nothing.
@@ -149,11 +155,7 @@ PodObservation Observe(const k8s::Pod& pod, const vendors::Catalog& vendors) {
   seen.node = pod.node_name;
   seen.finished = pod.terminal();
   if (seen.node.empty() || seen.finished) return seen;
-  if (auto usage = ReadUsage(pod, vendors)) {
-    seen.usage = *std::move(usage);
-  } else {
-    seen.allocation_error = usage.error().message;
-  }
+  if (auto read = ReadUsage(pod, vendors, seen); !read) seen.allocation_error = read.error().message;
   return seen;
 }
 

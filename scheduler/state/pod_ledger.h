@@ -39,6 +39,7 @@ struct PodRecord {
   NodeId node = kNoNode;
   Cluster::ShareState state = Cluster::ShareState::kBound;
   boost::container::small_vector<PositionUsage, 1> shares;  ///< on devices the node has
+  QuotaLedger::Charge charge;
 
   /// What cannot be put on a device: UUIDs the node does not have, or an allocation nobody can read. Rare, so out of line.
   struct Trouble {

@@ -52,6 +52,9 @@ Verdict Admission::Judge(const Review& review, bool cluster_known) const {
     return verdict;
   }
   if (!request) return Refused(request.error().message);
+  if (cluster_known) {
+    if (const auto never = engine_.cluster().QuotaRefusal(review.pod.ns, **request, false)) return Refused(*never);
+  }
   if (auto checked = Check(review, **request); !checked) return Refused(checked.error().message);
   return Allow(review, **request, cluster_known);
 }
@@ -81,7 +84,10 @@ Verdict Admission::Allow(const Review& review, const device::PodRequest& request
     AppendJsonString(name, options_.scheduler_name);
     verdict.patch.push_back({"/spec/schedulerName", std::move(name)});
   }
-  if (cluster_known) WarnOfCluster(request, verdict.warnings);
+  if (cluster_known) {
+    WarnOfCluster(request, verdict.warnings);
+    if (const auto over = engine_.cluster().QuotaRefusal(review.pod.ns, request)) verdict.warnings.push_back("the pod will wait: " + *over);
+  }
   return verdict;
 }
 

@@ -19,7 +19,8 @@ struct AdmissionOptions {
 /// Everything passed in must outlive it.
 ///
 /// In this order: not the creation of a pod, opted out, or nothing of ours asked: allowed untouched. Another scheduler named: allowed untouched, with a
-/// warning. A request that cannot be served, a malformed UUID, a node chosen beforehand, a privileged container: refused with the way out. Else allowed, written out in
+/// warning. A request that cannot be served, a malformed UUID, a node chosen beforehand, a privileged container,
+/// more than a quota of the namespace allows in all: refused with the way out. Else allowed, written out in
 /// full (CanonicalPatch), with warnings about what the cluster does not have.
 class Admission {
  public:

@@ -31,6 +31,13 @@ std::string ChangeText(const json& change) {
 std::string RenderWaiting(const json& pod, const Painter& painter) {
   std::string out = fmt::format("{} waits\n", painter.Paint(Tone::kStrong, Text(pod, "pod")));
   for (const json& item : pod.at("request")) out += fmt::format("  asks     {}\n", Amount(item));
+  if (pod.contains("quota")) {
+    out += fmt::format("  {}     {}\n", painter.Paint(Tone::kBad, "quota"), Text(pod.at("quota"), "reason"));
+    for (const json& limit : pod.at("quota").at("limits")) {
+      out += fmt::format("           {} {}: {} of {} taken\n", Text(limit, "quota"), Text(limit, "key"),
+                         limit.at("used").get<std::int64_t>(), limit.at("limit").get<std::int64_t>());
+    }
+  }
   if (const auto fits = pod.at("fits").at("nodes").get<std::int64_t>(); fits > 0) {
     out += fmt::format("  {}  {} now, among them {}\n", painter.Paint(Tone::kGood, "fits on"), Nodes(fits),
                        fmt::join(pod.at("fits").at("first").get<std::vector<std::string>>(), ", "));

@@ -65,4 +65,18 @@ class UsageAccumulator {
 /// Usage of each device named in the allocation, sorted by UUID.
 std::vector<UuidUsage> CollapseUsage(const Allocation& allocation);
 
+/// What a pod takes of one vendor's devices together.
+struct VendorUsage {
+  std::string vendor;
+  std::int64_t mib = 0;
+  std::int64_t cores = 0;  ///< percent of cards, summed
+  bool operator==(const VendorUsage&) const = default;
+};
+
+/// CollapseUsage summed over the devices of each vendor, by name: what quotas count.
+std::vector<VendorUsage> UsageByVendor(const Allocation& allocation);
+
+/// The least any allocation for this request comes to: memory asked for as a part of a card counts nothing before the card is known.
+std::vector<VendorUsage> LeastUsageByVendor(const PodRequest& request);
+
 }  // namespace partage::device

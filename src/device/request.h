@@ -61,6 +61,15 @@ struct ScoringWeights {
   bool operator==(const ScoringWeights&) const = default;
 };
 
+/// What the scopes of a ResourceQuota ask of a pod (core/v1 ResourceQuotaScope).
+struct QuotaTraits {
+  bool terminating = false;               ///< spec.activeDeadlineSeconds is set
+  bool best_effort = false;               ///< its QoS class
+  bool cross_namespace_affinity = false;  ///< a pod (anti-)affinity term names namespaces
+  std::string priority_class;             ///< spec.priorityClassName
+  bool operator==(const QuotaTraits&) const = default;
+};
+
 /// A pod's whole request: all containers in the order init (sidecars among them), then app, as in the spec.
 struct PodRequest {
   std::vector<ContainerRequest> containers;
@@ -68,6 +77,7 @@ struct PodRequest {
   ScoringWeights weights;
   std::optional<std::string> node_policy;    ///< a registered node policy, e.g. "binpack"; absent: the configured default
   std::vector<std::string> device_policies;  ///< registered device policies, first decides, later ones break ties; empty: the default
+  QuotaTraits quota_traits;
 
   /// Things the user should hear although the request is served, e.g. "gpucores 150 counts as 100".
   std::vector<std::string> warnings;

@@ -32,7 +32,7 @@ Result<std::unique_ptr<ClusterSource>> MakeClusterSource(const ClusterSourceConf
   auto client = ApiServerOf(config);
   if (!client) return Fail(client.error());
   client->request_timeout = config.request_timeout;
-  return MakeKubeSource(*std::move(client), std::move(feed));
+  return MakeKubeSource(*std::move(client), config.quotas, std::move(feed));
 }
 
 }  // namespace partage::app

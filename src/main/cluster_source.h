@@ -25,7 +25,7 @@ class ClusterSource {
   /// For the log: "https://10.0.0.1:6443".
   virtual std::string name() const = 0;
   virtual void Start() = 0;
-  /// True once nodes and pods have been read in full.
+  /// True once nodes, pods and what else decides have been read in full.
   virtual bool synced() const = 0;
   /// Has every pod read again, consistently and from now on, not from before. Returns a number for HasReadPods.
   virtual std::uint64_t ReadPodsAgain() { return 0; }

@@ -25,22 +25,34 @@ k8s::ReflectorOptions PodOptions() {
   return options;
 }
 
+k8s::ReflectorOptions QuotaOptions() {
+  k8s::ReflectorOptions options;
+  options.path = "/api/v1/resourcequotas";
+  return options;
+}
+
 class KubeSource final : public ClusterSource {
  public:
-  KubeSource(std::unique_ptr<k8s::Client> client, Feed feed)
+  KubeSource(std::unique_ptr<k8s::Client> client, bool quotas, Feed feed)
       : client_(std::move(client)),
         clock_(feed.clock),
+        reads_quotas_(quotas),
         api_(scheduler::MakeKubeClusterApi(*client_)),
         node_sink_(feed.engine.cluster(), feed.vendors, [this] { StartPods(); }),
-        pod_sink_(feed.engine, feed.vendors, std::move(feed.on_synced)) {}
+        pod_sink_(feed.engine, feed.vendors, std::move(feed.on_synced)),
+        quota_sink_(feed.engine.cluster(), feed.vendors) {}
 
   ~KubeSource() override { Stop(); }
 
   scheduler::ClusterApi& api() override { return *api_; }
   std::string name() const override { return client_->server(); }
-  void Start() override { nodes_ = std::make_unique<k8s::Reflector<k8s::Node>>(*client_, NodeOptions(), node_sink_, clock_); }
+  void Start() override {
+    if (reads_quotas_) quotas_ = std::make_unique<k8s::Reflector<k8s::ResourceQuota>>(*client_, QuotaOptions(), quota_sink_, clock_);
+    nodes_ = std::make_unique<k8s::Reflector<k8s::Node>>(*client_, NodeOptions(), node_sink_, clock_);
+  }
 
   bool synced() const override {
+    if (quotas_ != nullptr && !quotas_->synced()) return false;
     MutexLock lock(mutex_);
     return pods_ != nullptr && pods_->synced();
   }
@@ -56,7 +68,8 @@ class KubeSource final : public ClusterSource {
   }
 
   void Stop() override {
-    if (nodes_) nodes_->Stop();  // first: after it nothing calls StartPods
+    if (quotas_) quotas_->Stop();
+    if (nodes_) nodes_->Stop();  // before the pods: after it nothing calls StartPods
     MutexLock lock(mutex_);
     if (pods_) pods_->Stop();
   }
@@ -70,9 +83,12 @@ class KubeSource final : public ClusterSource {
 
   const std::unique_ptr<k8s::Client> client_;
   const Clock& clock_;
+  const bool reads_quotas_;
   const std::unique_ptr<scheduler::ClusterApi> api_;
   NodeSink node_sink_;
   PodSink pod_sink_;
+  QuotaSink quota_sink_;
+  std::unique_ptr<k8s::Reflector<k8s::ResourceQuota>> quotas_;  // made by Start, before anybody asks
   std::unique_ptr<k8s::Reflector<k8s::Node>> nodes_;
   mutable Mutex mutex_;
   std::unique_ptr<k8s::Reflector<k8s::Pod>> pods_ PARTAGE_GUARDED_BY(mutex_);
@@ -80,10 +96,10 @@ class KubeSource final : public ClusterSource {
 
 }  // namespace
 
-Result<std::unique_ptr<ClusterSource>> MakeKubeSource(k8s::ClientConfig config, Feed feed) {
+Result<std::unique_ptr<ClusterSource>> MakeKubeSource(k8s::ClientConfig config, bool quotas, Feed feed) {
   auto client = k8s::Client::Make(std::move(config), feed.clock);
   if (!client) return Fail(client.error());
-  return std::make_unique<KubeSource>(*std::move(client), std::move(feed));
+  return std::make_unique<KubeSource>(*std::move(client), quotas, std::move(feed));
 }
 
 }  // namespace partage::app

@@ -8,8 +8,8 @@
 
 namespace partage::app {
 
-/// A real API server: one reflector for nodes and, once they are known, one for pods, so that no pod's share is looked up on a node nobody has heard of.
-/// kInvalid when `config` cannot work.
-Result<std::unique_ptr<ClusterSource>> MakeKubeSource(k8s::ClientConfig config, Feed feed);
+/// A real API server: one reflector for nodes and, once they are known, one for pods, so that no pod's share is looked up on a node nobody has heard of;
+/// with `quotas` one for ResourceQuotas, without which nothing is synced. kInvalid when `config` cannot work.
+Result<std::unique_ptr<ClusterSource>> MakeKubeSource(k8s::ClientConfig config, bool quotas, Feed feed);
 
 }  // namespace partage::app

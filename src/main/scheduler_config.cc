@@ -153,6 +153,12 @@ std::vector<Setting<SchedulerConfig>> MakeSchedulerSettings() {
           "retryPeriod", "--retry-period", DurationForm(), "Time between renewals; replicas on standby try after 1 to 2.2 of it.",
           [](auto& c) -> auto& { return c.leader_election.timings.retry_period; }),
       MakeSetting<C>(
+          "quotas", "--quotas", BoolForm(),
+          "Whether ResourceQuotas bind that limit a vendor's memory or cores (limits.nvidia.com/gpumem, limits.nvidia.com/gpucores). Needs "
+          "list "
+          "and watch of resourcequotas.",
+          [](auto& c) -> auto& { return c.source.quotas; }),
+      MakeSetting<C>(
           "nodePolicy", "--node-policy", NodePolicyForm(), "How nodes are ranked for pods that name no policy.",
           [](auto& c) -> auto& { return c.engine.node_policy; }),
       MakeSetting<C>(

@@ -25,6 +25,7 @@ struct ClusterSourceConfig {
   Kind kind = Kind::kNone;
   std::string file;                                  ///< the kubeconfig, or the simulated cluster's description
   std::chrono::milliseconds request_timeout{10000};  ///< of requests to an API server, watches excepted
+  bool quotas = true;                                ///< whether ResourceQuotas are read, and bind
 };
 
 /// Which of several replicas writes. Leases are named NAMESPACE/NAME.

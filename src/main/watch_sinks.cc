@@ -7,6 +7,7 @@
 
 #include "base/log.h"
 #include "scheduler/state/feed.h"
+#include "scheduler/state/quota_feed.h"
 
 namespace partage::app {
 
@@ -109,5 +110,29 @@ void PodSink::Undecodable(k8s::Pod&& identity, const Error& error) {
 }
 
 void PodSink::Flush() { cluster_.Publish(); }
+
+void QuotaSink::ReplaceBegin() {
+  faults_.Clear();
+  cluster_.BeginQuotaList();
+}
+
+void QuotaSink::Upsert(k8s::ResourceQuota&& quota) {
+  auto observation = scheduler::Observe(quota, vendors_);
+  faults_.Note("ResourceQuota " + quota.FullName(), observation.error);
+  cluster_.ObserveQuota(std::move(observation));
+}
+
+void QuotaSink::Remove(k8s::ResourceQuota&& last_state) {
+  faults_.Forget("ResourceQuota " + last_state.FullName());
+  cluster_.ForgetQuota(last_state.ns, last_state.name);
+}
+
+// Whether it limits devices cannot be told, so nothing is handed out until it can.
+void QuotaSink::Undecodable(k8s::ResourceQuota&& identity, const Error& error) {
+  faults_.Note("ResourceQuota " + identity.FullName(), error.message);
+  if (identity.name.empty()) return;
+  cluster_.ObserveQuota(
+      {.ns = identity.ns, .name = identity.name, .resource_version = 0, .limits = {}, .scopes = {}, .error = error.message});
+}
 
 }  // namespace partage::app

@@ -65,4 +65,21 @@ class PodSink final : public k8s::Sink<k8s::Pod> {
   FaultLog faults_;
 };
 
+/// Quotas into the ledger. Strand-confined to its reflector's thread. Everything passed in must outlive it.
+class QuotaSink final : public k8s::Sink<k8s::ResourceQuota> {
+ public:
+  QuotaSink(scheduler::Cluster& cluster, const vendors::Catalog& vendors) : cluster_(cluster), vendors_(vendors) {}
+  void ReplaceBegin() override;
+  void ReplaceEnd() override { cluster_.EndQuotaList(); }
+  void Upsert(k8s::ResourceQuota&& quota) override;
+  void Remove(k8s::ResourceQuota&& last_state) override;
+  void Undecodable(k8s::ResourceQuota&& identity, const Error& error) override;
+  void Flush() override {}
+
+ private:
+  scheduler::Cluster& cluster_;
+  const vendors::Catalog& vendors_;
+  FaultLog faults_;
+};
+
 }  // namespace partage::app

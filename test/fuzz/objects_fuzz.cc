@@ -9,6 +9,7 @@
 #include "k8s/informer/list_page.h"
 #include "scheduler/engine/engine.h"
 #include "scheduler/state/feed.h"
+#include "scheduler/state/quota_feed.h"
 #include "test/fuzz/fuzz.h"
 
 namespace partage::fuzz {
@@ -42,6 +43,14 @@ const Registered kPod("pod", [](std::string_view input) {
 
 const Registered kNode("node", [](std::string_view input) {
   if (const auto node = k8s::DecodeNodeText(input)) CheckNode(*node);
+});
+
+const Registered kQuota("quota", [](std::string_view input) {
+  const auto quota = k8s::DecodeResourceQuotaText(input);
+  if (!quota) return;
+  const auto seen = scheduler::Observe(*quota, Vendors());
+  const bool sound = std::all_of(seen.limits.begin(), seen.limits.end(), [](const auto& limit) { return limit.most >= 0; });
+  PARTAGE_CHECK(sound, "a limit is never negative");
 });
 
 // The frames of a watch, as far as they are sound.

@@ -33,6 +33,7 @@ std::string ValueOf(const SchedulerConfig& config, std::string_view key) { retur
 TEST_CASE("Every setting can be read from a file") {
   const std::vector<std::pair<std::string, std::string>> values = {{"listen", "127.0.0.2:1234"},
                                                                    {"metricsListen", "0.0.0.0:9395"},
+                                                                   {"quotas", "false"},
                                                                    {"nodePolicy", "spread"},
                                                                    {"devicePolicies", "binpack,numa"},
                                                                    {"shortlist", "16"},

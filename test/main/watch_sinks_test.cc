@@ -54,6 +54,7 @@ struct Fed {
   int node_reads = 0, pod_reads = 0;
   NodeSink nodes{cluster, vendors, [this] { ++node_reads; }};
   PodSink pods{*engine, vendors, [this] { ++pod_reads; }};
+  QuotaSink quotas{cluster, vendors};
 
   std::int64_t FreeMib() const {
     const auto snapshot = cluster.snapshot();
@@ -153,6 +154,40 @@ TEST_CASE("An object without even a name or UID changes nothing") {
   fed.nodes.Undecodable({}, {Code::kInvalid, "metadata.name: is a number"});
   fed.pods.Undecodable({}, {Code::kInvalid, "spec: is a list"});
   CHECK(fed.FreeMib() == 1000);
+}
+
+TEST_CASE("Quotas come, change and go, and count what bound pods hold") {
+  Fed fed;
+  fed.ReadNode(1);
+  fed.pods.Upsert(BoundPod("a", 300, 2));
+  const auto quota = [](const std::string& text, std::uint64_t version) {
+    k8s::ResourceQuota made;
+    made.ns = "team";
+    made.name = "q";
+    made.resource_version = version;
+    made.hard["limits.nvidia.com/gpumem"] = text;
+    return made;
+  };
+  std::vector<std::int64_t> seen;
+  const auto look = [&] {
+    seen.clear();
+    fed.cluster.VisitQuotas([&](const scheduler::QuotaLedger::Entry& entry) { seen = {entry.used, entry.most}; });
+    return seen;
+  };
+  fed.quotas.ReplaceBegin();
+  fed.quotas.Upsert(quota("1k", 3));
+  fed.quotas.ReplaceEnd();
+  CHECK(look() == std::vector<std::int64_t>{300, 1000});
+  fed.quotas.Upsert(quota("500", 5));
+  fed.quotas.Upsert(quota("700", 4));  // late news of what was before
+  CHECK(look() == std::vector<std::int64_t>{300, 500});
+  k8s::ResourceQuota broken;
+  broken.ns = "team";
+  broken.name = "q";
+  fed.quotas.Undecodable(std::move(broken), {Code::kInvalid, "spec is a number, not an object"});
+  CHECK_THAT(fed.cluster.QuotaRefusal("team", {}).value_or(""), Catch::Contains("spec is a number"));
+  fed.quotas.Remove(quota("500", 6));
+  CHECK(look().empty());
 }
 
 }  // namespace

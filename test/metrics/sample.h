@@ -35,6 +35,11 @@ struct SampleMetrics {
     auto unreadable = Bound("pod-d", ShareOf("n3", "n3-gpu0", 1024, 10));
     unreadable.allocation_error = "its allocation cannot be read";
     cluster.ObservePod(unreadable);
+    cluster.ObserveQuota({.ns = "ml",
+                          .name = "team",
+                          .limits = {{"limits.nvidia.com/gpumem", "nvidia", scheduler::QuotaLimit::Of::kMemory, 81920}},
+                          .scopes = {},
+                          .error = ""});
     cluster.Publish();
     if (!options.waiting_pods) options.waiting_pods = [] { return std::size_t{4}; };
     metrics::AddCollectors(registry, cluster, std::move(options));

@@ -31,7 +31,14 @@ Verb VerbOf(const HttpRequest& request, bool collection) {
   return Verb::kOther;
 }
 
-// api/v1/nodes[/N], api/v1/pods, api/v1/namespaces/NS/pods[/N[/binding|/status]], …/namespaces/NS/events of both groups.
+std::optional<Kind> KindOf(std::string_view plural) {
+  for (const Kind kind : {Kind::kNodes, Kind::kPods, Kind::kQuotas}) {
+    if (WordsOf(kind).plural == plural) return kind;
+  }
+  return std::nullopt;
+}
+
+// api/v1/nodes[/N], api/v1[/namespaces/NS]/resourcequotas[/N], api/v1/pods, api/v1/namespaces/NS/pods[/N[/binding|/status]], …/namespaces/NS/events of both groups.
 ApiCall Route(const HttpRequest& request) {
   ApiCall call{Verb::kOther, Kind::kPods, {}, {}, request};
   auto parts = Split(request.path);
@@ -44,8 +51,9 @@ ApiCall Route(const HttpRequest& request) {
     parts.erase(parts.begin(), parts.begin() + 2);
   }
   if (parts[0] == "events" && request.method == "POST" && !call.ns.empty()) call.verb = Verb::kEvent;
-  if (events_group || (parts[0] != "nodes" && parts[0] != "pods")) return call;
-  call.kind = parts[0] == "nodes" ? Kind::kNodes : Kind::kPods;
+  const auto kind = KindOf(parts[0]);
+  if (events_group || !kind) return call;
+  call.kind = *kind;
   if (parts.size() >= 2) call.name = parts[1];
   if (parts.size() <= 2) call.verb = VerbOf(request, parts.size() == 1);
   if (parts.size() == 3 && parts[2] == "binding" && request.method == "POST") call.verb = Verb::kBind;

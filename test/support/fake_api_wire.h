@@ -18,8 +18,12 @@ struct KindWords {
 };
 
 constexpr KindWords WordsOf(Kind kind) {
-  return kind == Kind::kNodes ? KindWords{"nodes", "Node", "NodeList", R"("kind":"Node","apiVersion":"v1",)"}
-                              : KindWords{"pods", "Pod", "PodList", R"("kind":"Pod","apiVersion":"v1",)"};
+  switch (kind) {
+    case Kind::kNodes: return {"nodes", "Node", "NodeList", R"("kind":"Node","apiVersion":"v1",)"};
+    case Kind::kPods: break;
+    case Kind::kQuotas: return {"resourcequotas", "ResourceQuota", "ResourceQuotaList", R"("kind":"ResourceQuota","apiVersion":"v1",)"};
+  }
+  return {"pods", "Pod", "PodList", R"("kind":"Pod","apiVersion":"v1",)"};
 }
 
 /// A failure as the API server words it.

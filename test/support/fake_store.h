@@ -22,8 +22,8 @@
 namespace partage::test {
 
 /// The resources the fake API server keeps.
-enum class Kind { kNodes, kPods };
-inline constexpr std::size_t kKindCount = 2;
+enum class Kind { kNodes, kPods, kQuotas };
+inline constexpr std::size_t kKindCount = 3;
 
 /// One version of one object, as compact as its text. Immutable.
 struct StoredObject {

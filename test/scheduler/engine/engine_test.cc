@@ -187,6 +187,39 @@ TEST_CASE_METHOD(Fixture, "A waiting pod names the freed node that would take it
   CHECK(engine->waiting_count() == 0);
 }
 
+TEST_CASE_METHOD(
+    Fixture,
+    "A pod over its namespace's quota is refused on every node in words that stay the same, and worth a retry once there is room") {
+  Add(Node("n1").Gpu(100000));
+  Add(Node("n2").Gpu(100000));
+  const auto limit = [](std::int64_t mib) {
+    return QuotaObservation{.ns = "default",
+                            .name = "q",
+                            .limits = {{"limits.nvidia.com/gpumem", "nvidia", QuotaLimit::Of::kMemory, mib}},
+                            .scopes = {},
+                            .error = ""};
+  };
+  cluster.ObserveQuota(limit(1000));
+  REQUIRE(Filter(Input("a", Ask(1).Mib(300)), {"n1", "n2"}).fitting_names.size() == 1);
+  const auto first = Filter(Input("b", Ask(1).Mib(800)), {"n1", "n2"});
+  REQUIRE(first.refusals.size() == 2);
+  CHECK(first.refusals[0].unresolvable);
+  CHECK(TextOf(first, 0) ==
+        "ResourceQuotaNotFit: ResourceQuota default/q: of the 1000 MiB that limits.nvidia.com/gpumem allows too little is left for 800");
+  REQUIRE(Filter(Input("c", Ask(1).Mib(100)), {"n1", "n2"}).fitting_names.size() == 1);
+  CHECK(TextOf(Filter(Input("b", Ask(1).Mib(800)), {"n1"}), 0) == TextOf(first, 0));
+  // Half of a card is known only with the card.
+  CHECK_THAT(TextOf(Filter(Input("d", Ask(1).Percent(50)), {"n1"}), 0), Catch::Contains("this pod alone asks for 50000"));
+  CHECK(engine->waiting_count() == 2);
+  CHECK_FALSE(engine->NodeForQuotaWaiter());
+  CHECK_FALSE(engine->NodeWorthRetrying({"n1", "n2"}));
+  cluster.DropNominal(Ref("a"));
+  cluster.Publish();
+  CHECK(cluster.TakeFreedQuota());
+  CHECK(engine->NodeForQuotaWaiter() == "n1");
+  CHECK(engine->NodeWorthRetrying({"n2"}) == "n2");
+}
+
 TEST_CASE("A default policy that does not exist, or is of the other kind, is refused by name") {
   const test::ManualClock clock;
   Cluster cluster(clock);

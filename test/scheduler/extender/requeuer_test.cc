@@ -76,6 +76,34 @@ TEST_CASE("A freed share that is too small for every waiting pod patches nothing
   CHECK(full.Patches() == 0);
 }
 
+TEST_CASE("A quota that comes to leave room patches a node for the pod it held back, wherever there is room") {
+  Rig rig;
+  Requeuer requeuer(rig.engine(), rig.api(), rig.clock(), {}, rig.registry());
+  rig.With(Node("n1").Gpus(1, 81920)).With(Node("n2").Gpus(1, 81920));
+  const auto allow = [&](std::int64_t mib) {
+    rig.cluster().ObserveQuota({.ns = "default",
+                                .name = "q",
+                                .limits = {{"limits.nvidia.com/gpumem", "nvidia", QuotaLimit::Of::kMemory, mib}},
+                                .scopes = {},
+                                .error = ""});
+  };
+  allow(1000);
+  const auto tick = [&] {
+    rig.clock().Advance(1s);
+    requeuer.Tick();
+    return rig.api().annotations().size();
+  };
+  for (int i = 0; i < 5; ++i) (void)tick();
+  const std::vector<std::string_view> candidates = {"n1"};
+  REQUIRE(rig.engine().Filter(test::Input("waiting", Ask(1).Mib(2000)), candidates).fitting.empty());
+  REQUIRE(tick() == 0);
+  allow(1999);
+  CHECK(tick() == 0);
+  allow(2000);
+  CHECK(tick() == 1);
+  CHECK(tick() == 1);
+}
+
 TEST_CASE("Nothing is patched while nobody waits") {
   Full full;
   full.Free("n1");

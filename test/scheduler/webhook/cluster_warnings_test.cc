@@ -43,6 +43,29 @@ TEST_CASE("A cluster that is full, ill, cordoned or quarantined could still serv
   CHECK(desk.Warnings(PodJson({{"nvidia.com/gpumem", "16001"}})).size() == 1);
 }
 
+TEST_CASE(
+    "More than a quota allows in all is refused at once; more than it has left is told; quotas with scopes are left to the scheduler") {
+  Desk desk;
+  desk.With(Node("n").Gpus(2, 100000));
+  QuotaObservation quota{.ns = "team",
+                         .name = "q",
+                         .limits = {{"limits.nvidia.com/gpumem", "nvidia", QuotaLimit::Of::kMemory, 4000}},
+                         .scopes = {},
+                         .error = ""};
+  desk.cluster().ObserveQuota(quota);
+  CHECK(desk.Warnings(PodJson({{"nvidia.com/gpumem", "4000"}})).empty());
+  CHECK_THAT(desk.Refusal(PodJson({{"nvidia.com/gpu", "2"}, {"nvidia.com/gpumem", "2001"}})),
+             Contains("ResourceQuota team/q: limits.nvidia.com/gpumem allows 4000 MiB in all, this pod alone asks for 4002"));
+  auto taken = test::Bound("x", {.node = "n", .containers = {{.name = "m", .vendor = "nvidia", .shares = {{"n-gpu0", 3000, 0}}}}});
+  taken.pod.ns = "team";
+  taken.quota_usage = {{"nvidia", 3000, 0}};
+  desk.cluster().ObservePod(taken);
+  CHECK_THAT(OnlyWarning(desk, PodJson({{"nvidia.com/gpumem", "1001"}})), Contains("the pod will wait: ResourceQuota team/q"));
+  quota.scopes = {{QuotaScope::Trait::kBestEffort, true, {}}};
+  desk.cluster().ObserveQuota(quota);
+  CHECK(desk.Created(PodJson({{"nvidia.com/gpumem", "5000"}})).is_object());
+}
+
 TEST_CASE("Containers that fit alone but never together are told so") {
   Desk desk;
   desk.With(Node("n").Gpus(1, 10000));

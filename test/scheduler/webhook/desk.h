@@ -66,6 +66,8 @@ class Desk {
     return *this;
   }
 
+  scheduler::Cluster& cluster() { return cluster_; }
+
   http::Response Post(const std::string& body, bool cluster_known = true) {
     const PaddedBody padded(body);
     return webhook_.Mutate({.method = "POST", .path = "/mutate", .query = "timeout=10s", .body = padded}, cluster_known);

@@ -5,6 +5,7 @@
 #include <fcntl.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/file.h>
 #include <sys/mman.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
@@ -118,6 +119,21 @@ Fault MakeNameless(const void* head, std::size_t head_size, std::size_t size, in
   *fd = OutOfTheWay(made);
   return Fault::kNone;
 }
+
+MakersTurn::MakersTurn(const char* path) {
+  constexpr int kLooks = 100;
+  constexpr struct timespec kBetweenLooks = {0, 1'000'000};
+  const char* const slash = strrchr(path, '/');
+  char folder[4096] = ".";
+  const std::size_t length = slash == nullptr ? 0 : static_cast<std::size_t>(slash - path) + 1;
+  if (length >= sizeof folder) return;
+  if (length > 0) memcpy(folder, path, length), folder[length] = '\0';
+  fd_ = open(folder, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+  for (int looks = 0; fd_ >= 0 && looks < kLooks && flock(fd_, LOCK_EX | LOCK_NB) != 0 && access(path, F_OK) != 0; ++looks)
+    nanosleep(&kBetweenLooks, nullptr);
+}
+
+MakersTurn::~MakersTurn() { CloseFile(&fd_); }
 
 void* MapFile(int fd, std::size_t size, bool writable) {
   void* const mapped = mmap(nullptr, size, writable ? PROT_READ | PROT_WRITE : PROT_READ, MAP_SHARED, fd, 0);

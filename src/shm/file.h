@@ -29,7 +29,20 @@ Fault OpenFile(const char* path, bool writable, const Preamble& expected, int* f
 /// it meanwhile.
 Fault MakeFile(const char* path, const void* head, std::size_t head_size, std::size_t size, bool replace);
 
-/// The same without a name: in memory, gone with the last process. kUnavailable.
+/// Stands where a file is made that many processes miss at the same moment: one makes it while the others wait, at most 100 ms (whoever makes it may have
+/// been stopped; making it twice is only wasteful). A lock on its folder, which the kernel drops at the maker's end.
+class MakersTurn {
+ public:
+  explicit MakersTurn(const char* path);
+  ~MakersTurn();
+  MakersTurn(const MakersTurn&) = delete;
+  MakersTurn& operator=(const MakersTurn&) = delete;
+
+ private:
+  int fd_ = -1;
+};
+
+/// A file as MakeFile's without a name: in memory, gone with the last process. kUnavailable.
 Fault MakeNameless(const void* head, std::size_t head_size, std::size_t size, int* fd);
 
 /// Maps a whole file, shared. nullptr when the system refuses.

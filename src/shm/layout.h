@@ -13,7 +13,7 @@
 namespace partage::shm {
 
 inline constexpr std::uint64_t kRegionMagic = 0x3145'4741'5355'5450;  ///< "PTUSAGE1" in memory on a little-endian machine
-inline constexpr std::uint32_t kRegionAbi = 1;
+inline constexpr std::uint32_t kRegionAbi = 2;
 inline constexpr std::uint32_t kByteOrderMark = 0x0102'0304;
 inline constexpr std::size_t kLine = 128;  ///< two cache lines: adjacent-line prefetch makes neighbours of 64 bytes share
 
@@ -49,10 +49,11 @@ static_assert(sizeof(RegionHeader) == 4096);
 
 /// Memory of one device. `used` and `last` change together, by one 16-byte compare-and-swap.
 struct alignas(kLine) DeviceUsage {
-  Word used;     ///< bytes reserved by all processes together, never above the limit the reserving process saw
-  Word last;     ///< stamp of the operation that wrote `used` (ledger.h); no stamp comes twice in the life of a file
-  Word refused;  ///< reservations that did not fit
-  std::byte reserved[kLine - 24];
+  Word used;          ///< bytes reserved by all processes together, never above the limit the reserving process saw
+  Word last;          ///< stamp of the operation that wrote `used` (ledger.h); no stamp comes twice in the life of a file
+  Word refused;       ///< reservations that did not fit
+  Word context_cost;  ///< bytes a context takes, | 1; even: CLOCK_MONOTONIC since when somebody measures it; 0: nobody has
+  std::byte reserved[kLine - 32];
 };
 static_assert(sizeof(DeviceUsage) == kLine);
 

@@ -38,6 +38,7 @@ inline constexpr Field kRegionFields[] = {
     PARTAGE_FIELD(DeviceUsage, used, 1),
     PARTAGE_FIELD(DeviceUsage, last, 1),
     PARTAGE_FIELD(DeviceUsage, refused, 1),
+    PARTAGE_FIELD(DeviceUsage, context_cost, 1),
     PARTAGE_FIELD(TokenBucket, spent_ns, 1),
     PARTAGE_FIELD(TokenBucket, granted_ns, 1),
     PARTAGE_FIELD(TokenBucket, refill_stamp_ns, 1),

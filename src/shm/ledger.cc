@@ -191,6 +191,8 @@ bool IsPlausible(const RegionLayout& region) {
   for (const DeviceUsage& device : region.devices) {
     const std::uint64_t last = device.last.load(std::memory_order_acquire);
     if (device.used.load(std::memory_order_relaxed) >= kMostBytes) return false;
+    const std::uint64_t cost = device.context_cost.load(std::memory_order_relaxed);
+    if ((cost & 1) != 0 && cost >= kMostBytes) return false;
     if (NumberOf(last) > LaneOf(region, last).applied.load(std::memory_order_acquire) + 1) return false;
   }
   for (unsigned i = 0; i < kMaxProcesses; ++i) {

@@ -3,6 +3,7 @@
 
 #include <sched.h>
 #include <time.h>
+#include <unistd.h>
 
 #include "shm/file.h"
 #include "shm/layout_fields.h"
@@ -52,6 +53,9 @@ Fault Region::OpenOrCreate(const char* path) {
   const KeepErrno keep;
   const Fault found = Open(path);
   if (found != Fault::kMissing) return found;
+  const MakersTurn turn(path);
+  const Fault meanwhile = Open(path);
+  if (meanwhile != Fault::kMissing) return meanwhile;
   const Fault made = MakeFile(path, &kHead, sizeof kHead, sizeof(RegionLayout), false);
   return made != Fault::kNone ? made : Open(path);
 }
@@ -80,7 +84,7 @@ Fault Region::Adopt(int fd, bool writable) {
 
 Fault Region::Claim() {
   const KeepErrno keep;
-  self_ = OwnIdentity();
+  if (PidOf(self_.key) != static_cast<std::uint64_t>(getpid())) self_ = OwnIdentity();
   if (FileId(fd_) != file_id_) return Fault::kUnavailable;
   SettleWhatExecLeft();
   struct timespec now = {};
@@ -124,7 +128,10 @@ void Region::Release() {
   slot_ = kNoSlot;
 }
 
-void Region::AfterFork() { slot_ = kNoSlot; }
+void Region::AfterFork() {
+  slot_ = kNoSlot;
+  self_ = {};
+}
 
 bool Region::Reserve(unsigned device, MemoryClass memory_class, std::uint64_t bytes, std::uint64_t limit) {
   if (slot_ == kNoSlot) return false;

@@ -76,6 +76,8 @@ class Region {
   /// Whether the next sweep will free this slot: its owner is dead. Works on a read-only view too.
   bool IsOwnerGone(unsigned slot) const;
 
+  /// What a context costs, told among processes (intercept/memory/context_cost.h).
+  Word& context_cost(unsigned device) { return layout_->devices[device].context_cost; }
   TokenBucket& bucket(unsigned device) { return layout_->buckets[device]; }
   /// GPU time of this process. REQUIRES: a slot.
   Word& gpu_ns(unsigned device) { return layout_->slots[slot_].gpu_ns[device]; }

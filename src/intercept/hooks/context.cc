@@ -2,9 +2,11 @@
 // Contexts take hundreds of megabytes on large GPUs, and with them dies what was allocated in them.
 #include "intercept/hook.h"
 #include "intercept/limiter/gate.h"
+#include "intercept/memory/context_cost.h"
 #include "intercept/memory/ledger.h"
 #include "intercept/memory/overhead.h"
 #include "intercept/memory/reserve.h"
+#include "intercept/share.h"
 
 namespace partage::intercept {
 namespace {
@@ -26,26 +28,49 @@ CUresult CreateForKnown(int device, std::uint64_t cost, Make&& create) {
   return result;
 }
 
-/// The first context seen on a device: measured, and undone when it does not fit.
-template <class Make, class Unmake>
-CUresult CreateAndMeasure(int device, CUdevice ordinal, std::uint64_t* cost, Make&& create, Unmake&& undo) {
-  const ContextMeter meter(device, ordinal);
-  const CUresult result = create();
-  if (result != CUDA_SUCCESS) return result;
-  *cost = meter.Cost();
-  if (Afford(device, MemoryClass::kContext, *cost)) {
-    LearnContextCost(device, *cost);
-    return result;
-  }
+/// A context that exists and turns out to cost this: paid for or undone.
+template <class Unmake>
+CUresult Keep(int device, std::uint64_t cost, Unmake&& undo) {
+  if (Afford(device, MemoryClass::kContext, cost)) return CUDA_SUCCESS;
   undo();
   return CUDA_ERROR_OUT_OF_MEMORY;
+}
+
+/// The first context that the container makes on a device is measured, and its cost told to all.
+template <class Make>
+CUresult CreateAndMeasure(int device, CUdevice ordinal, ContextCost told, std::uint64_t* cost, Make&& create) {
+  const ContextMeter meter(device, ordinal);
+  const CUresult result = create();
+  if (result == CUDA_SUCCESS && meter.Cost(cost)) {
+    told.Tell(*cost);
+  } else {
+    told.GiveUp();
+  }
+  return result;
+}
+
+/// While another process measures: its figure is waited for, but not for long. Measuring it all again in each of many processes that start
+/// together would load NVML into every one.
+template <class Make>
+CUresult CreateAndAsk(int device, CUdevice ordinal, ContextCost told, std::uint64_t* cost, Make&& create) {
+  const CUresult result = create();
+  if (result == CUDA_SUCCESS && !told.Await(cost)) *cost = CostOfFirstContext(device, ordinal);
+  return result;
 }
 
 /// REQUIRES: g_creation held.
 template <class Make, class Unmake>
 CUresult Created(int device, CUdevice ordinal, CUcontext* context, Make&& create, Unmake&& undo) {
-  std::uint64_t cost = KnownContextCost(device);
-  const CUresult result = cost > 0 ? CreateForKnown(device, cost, create) : CreateAndMeasure(device, ordinal, &cost, create, undo);
+  const ContextCost told(region().context_cost(static_cast<unsigned>(device)));
+  std::uint64_t cost = 0;
+  CUresult result = CUDA_SUCCESS;
+  if (told.Known(&cost)) {
+    result = CreateForKnown(device, cost, create);
+  } else {
+    result = told.Claim(MonotonicNs()) ? CreateAndMeasure(device, ordinal, told, &cost, create)
+                                       : CreateAndAsk(device, ordinal, told, &cost, create);
+    if (result == CUDA_SUCCESS) result = Keep(device, cost, undo);
+  }
   if (result != CUDA_SUCCESS) return result;
   if (const unsigned index = g_contexts.Enter(KeyOf(*context), static_cast<unsigned>(device)); index != 0) g_contexts.Charge(index, cost);
   return result;

@@ -99,6 +99,16 @@ void ArmWith(unsigned library, const link_map* map, bool redirect) {
   if (redirect && !loaded.redirected.load(std::memory_order_relaxed)) RedirectFirst(library);
 }
 
+/// Whether an object of our namespace is the library. The loader itself would open and read the file to tell.
+bool IsLoaded(unsigned library) {
+  bool found = false;
+  ForEachLoaded([&](const ElfImage& image, const char* path) {
+    found = image.ok() && (strcmp(image.soname(), kSonames[library]) == 0 || LibraryOf(path) == static_cast<int>(library));
+    return !found;
+  });
+  return found;
+}
+
 /// The handle of the library by its soname. glibc's handles are link_maps.
 link_map* Open(unsigned library, int extra_flags) {
   const DlopenFunction open = RealDlopen();
@@ -132,7 +142,7 @@ bool Arm(Library which, bool redirect, bool only_if_loaded) {
   const auto library = static_cast<unsigned>(which);
   const Loaded& loaded = g_loaded[library];
   if (loaded.armed.load(std::memory_order_acquire) && (!redirect || loaded.redirected.load(std::memory_order_acquire))) return true;
-  const link_map* map = Open(library, RTLD_NOLOAD);
+  const link_map* map = IsLoaded(library) ? Open(library, RTLD_NOLOAD) : nullptr;
   if (map == nullptr && !only_if_loaded) map = Open(library, 0);
   if (map == nullptr || !ImageOf(map).ok()) return false;
   const SpinLocked locked(g_lock);

@@ -59,6 +59,7 @@ ElfImage::ElfImage(ElfW(Addr) base, const ElfW(Dyn) * dynamic) : base_(base) {
   for (; dynamic->d_tag != DT_NULL; ++dynamic) {
     if (dynamic->d_tag == DT_SYMTAB) symbol_table_entry_ = dynamic;
     if (dynamic->d_tag == DT_STRTAB) strings_ = reinterpret_cast<const char*>(dynamic->d_un.d_ptr);
+    if (dynamic->d_tag == DT_SONAME) soname_ = dynamic->d_un.d_val;
     if (dynamic->d_tag == DT_HASH) hash_ = reinterpret_cast<const std::uint32_t*>(dynamic->d_un.d_ptr);
     if (dynamic->d_tag == DT_GNU_HASH) gnu_hash_ = reinterpret_cast<const std::uint32_t*>(dynamic->d_un.d_ptr);
   }
@@ -112,7 +113,7 @@ void* NextAfter(const void* own_address, const char* name) {
   void* found = nullptr;
   // Load order is not address order: the object that holds an address is told by its segments, here by asking which image defines our own dlopen there.
   bool after = false;
-  ForEachLoaded([&](const ElfImage& image) {
+  ForEachLoaded([&](const ElfImage& image, const char*) {
     if (!image.ok()) return true;
     const ElfW(Sym)* const symbol = image.Find(name);
     if (symbol == nullptr) return true;

@@ -22,6 +22,9 @@ class ElfImage {
 
   ElfW(Addr) base() const { return base_; }
 
+  /// The name by which others ask the loader for it; empty when it has none. REQUIRES: ok().
+  const char* soname() const { return strings_ + soname_; }
+
   /// The defined symbol of that name, or null. Of several versions of one name the first in the table.
   const ElfW(Sym) * Find(const char* name) const;
 
@@ -47,19 +50,20 @@ class ElfImage {
   ElfW(Addr) offset_ = 0;  // what is to be added to the addresses in the dynamic section
   const ElfW(Sym) * symbols_ = nullptr;
   const char* strings_ = nullptr;
+  ElfW(Addr) soname_ = 0;                    // 0 is the empty string
   const std::uint32_t* hash_ = nullptr;      // DT_HASH: buckets, chains, bucket[], chain[]
   const std::uint32_t* gnu_hash_ = nullptr;  // DT_GNU_HASH: buckets, first symbol, bloom words, bloom shift, bloom[], bucket[], chain[]
   const ElfW(Dyn) * symbol_table_entry_ = nullptr;
 };
 
-/// Calls visit(image) for the objects of our own namespace in the loader's order, from the first to the last or until visit says false.
+/// Calls visit(image, path) for the objects of our own namespace in the loader's order, from the first to the last or until visit says false.
 template <class Visit>
 void ForEachLoaded(Visit&& visit) {
   const auto each = [](dl_phdr_info* info, std::size_t, void* argument) {
     for (int i = 0; i < info->dlpi_phnum; ++i) {
       if (info->dlpi_phdr[i].p_type != PT_DYNAMIC) continue;
       const ElfImage image(info->dlpi_addr, reinterpret_cast<const ElfW(Dyn)*>(info->dlpi_addr + info->dlpi_phdr[i].p_vaddr));
-      return (*static_cast<Visit*>(argument))(image) ? 0 : 1;
+      return (*static_cast<Visit*>(argument))(image, info->dlpi_name) ? 0 : 1;
     }
     return 0;
   };

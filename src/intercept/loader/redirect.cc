@@ -3,6 +3,7 @@
 
 #include <string.h>
 #include <sys/mman.h>
+#include <sys/syscall.h>
 #include <unistd.h>
 
 namespace partage::intercept::loader {
@@ -50,6 +51,11 @@ Segment SegmentOf(const ElfImage& image, const void* address) {
   return SegmentFrom(reinterpret_cast<const ElfW(Phdr)*>(image.base() + header->e_phoff), header->e_phnum, query.offset);
 }
 
+/// Not the C library's mprotect: it hands an int on to the kernel as it came, and the upper half of the register may hold anything.
+bool Protect(void* begin, size_t bytes, int protection) {
+  return syscall(SYS_mprotect, begin, bytes, static_cast<unsigned long>(static_cast<unsigned>(protection))) == 0;
+}
+
 /// Whole pages around some bytes, writable while this lives and then as they were.
 class MadeWritable {
  public:
@@ -58,10 +64,10 @@ class MadeWritable {
     const auto first = reinterpret_cast<uintptr_t>(begin) & ~(page - 1);
     begin_ = reinterpret_cast<void*>(first);
     bytes_ = (reinterpret_cast<uintptr_t>(begin) + bytes - first + page - 1) & ~(page - 1);
-    ok_ = (protection & PROT_WRITE) != 0 || mprotect(begin_, bytes_, protection | PROT_WRITE) == 0;
+    ok_ = (protection & PROT_WRITE) != 0 || Protect(begin_, bytes_, protection | PROT_WRITE);
   }
   ~MadeWritable() {
-    if (ok_ && (protection_ & PROT_WRITE) == 0) mprotect(begin_, bytes_, protection_);
+    if (ok_ && (protection_ & PROT_WRITE) == 0) Protect(begin_, bytes_, protection_);
   }
   MadeWritable(const MadeWritable&) = delete;
   MadeWritable& operator=(const MadeWritable&) = delete;
@@ -111,7 +117,7 @@ bool RedirectByCopy(const ElfImage& image, Target target, void* context) {
   if (memory == MAP_FAILED) return false;
   memcpy(memory, image.symbols(), bytes);
   Rewrite(image, static_cast<ElfW(Sym)*>(memory), target, context, true);
-  mprotect(memory, bytes, PROT_READ);
+  Protect(memory, bytes, PROT_READ);
 
   auto* const entry = const_cast<ElfW(Dyn)*>(image.symbol_table_entry());
   const Segment segment = SegmentOf(image, entry);

@@ -3,8 +3,6 @@
 
 #include <unistd.h>
 
-#include <atomic>
-
 #include "intercept/runtime.h"
 #include "intercept/table.h"
 #include "shm/limits.h"
@@ -12,8 +10,6 @@
 
 namespace partage::intercept::memory {
 namespace {
-
-constinit std::atomic<std::uint64_t> g_context_cost[shm::kMaxDevices];
 
 std::uint64_t Least(std::uint64_t a, std::uint64_t b) { return a < b ? a : b; }
 
@@ -30,18 +26,6 @@ std::uint64_t Overhead::Growth(std::uint64_t most) const {
   Gauge after{};
   if (!known_ || !Read(&after) || after.free >= before_.free || after.charged != before_.charged) return 0;
   return Least(before_.free - after.free, most);
-}
-
-std::uint64_t KnownContextCost(int device) {
-  if (const std::uint64_t own = g_context_cost[device].load(std::memory_order_relaxed); own > 0) return own;
-  const shm::Region& usage = region();
-  std::uint64_t least = 0;
-  for (unsigned slot = 0; slot < shm::kMaxProcesses; ++slot) {
-    if (usage.layout().owners[slot].load(std::memory_order_relaxed) == 0) continue;
-    const std::uint64_t cost = usage.UsedBy(slot, static_cast<unsigned>(device), shm::MemoryClass::kContext);
-    if (cost > 0) least = least == 0 ? cost : Least(least, cost);
-  }
-  return least;
 }
 
 PhysicalDevice::PhysicalDevice(int device, CUdevice ordinal) {
@@ -99,16 +83,23 @@ ContextMeter::Reading ContextMeter::OfAll() const {
   return reading;
 }
 
-std::uint64_t ContextMeter::Cost() const {
+bool ContextMeter::Cost(std::uint64_t* bytes) const {
   const Reading own = OfThis(), all = OfAll();
   const auto more = [](const Reading& before, const Reading& after) -> std::uint64_t {
     const std::uint64_t expected = before.physical + after.charged - before.charged;
     return after.physical > expected ? Least(after.physical - expected, kMostForContext) : 0;
   };
-  if (own.known) return more(this_before_, own);  // before its first context the process was not listed: it used nothing
-  return all.known && all_before_.known && all.charged == all_before_.charged ? more(all_before_, all) : 0;
+  const bool quiet = all.known && all_before_.known && all.charged == all_before_.charged;
+  if (own.known) *bytes = more(this_before_, own);  // before its first context the process was not listed: it used nothing
+  if (!own.known && quiet) *bytes = more(all_before_, all);
+  return own.known || quiet;
 }
 
-void LearnContextCost(int device, std::uint64_t bytes) { g_context_cost[device].store(bytes, std::memory_order_relaxed); }
+std::uint64_t CostOfFirstContext(int device, CUdevice ordinal) {
+  std::uint64_t used = 0;
+  if (!HasSlot() || !PhysicalDevice(device, ordinal).UsedByThis(&used)) return 0;
+  const std::uint64_t charged = region().UsedBy(region().slot(), static_cast<unsigned>(device));
+  return used > charged ? Least(used - charged, kMostForContext) : 0;
+}
 
 }  // namespace partage::intercept::memory

@@ -35,10 +35,6 @@ class Overhead {
 inline constexpr std::uint64_t kMostForModule = std::uint64_t{256} << 20;
 inline constexpr std::uint64_t kMostForContext = std::uint64_t{2} << 30;
 
-/// What a context costs on the device, when that is known before one is made: from one this process made, or the least that another live process of the
-/// container was charged. 0: not known.
-std::uint64_t KnownContextCost(int device);
-
 /// A device as NVML sees it, which needs no context. NVML is loaded for it, and let go of again.
 class PhysicalDevice {
  public:
@@ -65,9 +61,9 @@ class ContextMeter {
  public:
   ContextMeter(int device, CUdevice ordinal);
 
-  /// Bytes: by what this process uses more if NVML tells, else by what the device has less of, provided that nobody in this container was charged or
-  /// refunded meanwhile; else 0, not known. Other containers can disturb only the second way. Never above kMostForContext.
-  std::uint64_t Cost() const;
+  /// False: not known. Bytes: by what this process uses more if NVML tells, else by what the device has less of, provided that nobody in this container was charged or
+  /// refunded meanwhile. Other containers can disturb only the second way. Never above kMostForContext.
+  bool Cost(std::uint64_t* bytes) const;
 
  private:
   struct Reading {
@@ -82,7 +78,7 @@ class ContextMeter {
   Reading this_before_, all_before_;
 };
 
-/// Remembers what a context of this process cost.
-void LearnContextCost(int device, std::uint64_t bytes);
+/// What the only context of this process takes, measured now that it exists: what NVML says of the process beyond what it was charged. 0: not known.
+std::uint64_t CostOfFirstContext(int device, CUdevice ordinal);
 
 }  // namespace partage::intercept::memory

@@ -71,7 +71,7 @@ TEST_CASE("A look-up of our own finds what the loader finds") {
 
 TEST_CASE("Every loaded library's symbols can be counted, and found by their names", "[elf]") {
   std::size_t libraries = 0;
-  ForEachLoaded([&](const ElfImage& image) {
+  ForEachLoaded([&](const ElfImage& image, const char*) {
     if (!image.ok()) return true;
     ++libraries;
     const std::size_t count = image.symbol_count();

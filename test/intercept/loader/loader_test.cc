@@ -78,6 +78,8 @@ TEST_CASE("Redirection by a copy of the symbol table serves all of this too") {
   CHECK(ran.err == "[partage] libcuda.so.1: redirected by a copy of its symbol table\n");
 }
 
+TEST_CASE("No page of the driver's symbol tables is left writable") { CHECK(Container().Out({"heads"}) == "heads found writable 0\n"); }
+
 TEST_CASE("A driver that is on no search path is hooked when it is opened by its path") {
   CHECK(Container().Unset("LD_LIBRARY_PATH").Out({"open", kDriver + "/libcuda.so.1"}) == kHooked);
 }

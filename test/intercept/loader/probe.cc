@@ -7,6 +7,7 @@
 
 #include <cstdio>
 #include <cstring>
+#include <fstream>
 #include <functional>
 #include <map>
 #include <string>
@@ -140,6 +141,22 @@ int InNamespace() {
   return Look(second);
 }
 
+/// How many first segments of the driver's libraries, where their symbol tables lie, can be written.
+int CountWritableHeads() {
+  dlopen("libcuda.so.1", RTLD_NOW);
+  dlopen("libnvidia-ml.so.1", RTLD_NOW);
+  std::ifstream maps("/proc/self/maps");
+  int heads = 0, writable = 0;
+  for (std::string range, mode, offset, rest; maps >> range >> mode >> offset && std::getline(maps, rest);) {
+    const bool driver = rest.find("libcuda.so") != std::string::npos || rest.find("libnvidia-ml.so") != std::string::npos;
+    if (!driver || std::stoul(offset, nullptr, 16) != 0) continue;
+    ++heads;
+    writable += mode[1] == 'w' ? 1 : 0;
+  }
+  std::printf("heads %s writable %d\n", heads >= 2 ? "found" : "missing", writable);
+  return 0;
+}
+
 }  // namespace
 
 int main(int argc, char** argv) {
@@ -158,6 +175,7 @@ int main(int argc, char** argv) {
       {"threads", ByManyThreads},
       {"reopen", ByReopening},
       {"nvml", ByNvml},
+      {"heads", CountWritableHeads},
       {"plugin", [&] { return ByPlugin(path); }},
       {"none", [] { return 0; }},
   };

@@ -68,7 +68,8 @@ struct Fed {
     device::PodRequest request;
     request.containers.push_back({.name = "main", .devices = {{.vendor = "nvidia", .mib = 1001}}});
     const std::vector<std::string_view> candidates{"n1"};
-    (void)engine->Filter({.pod = {"team", name, "uid-" + name}, .request = std::make_shared<const device::PodRequest>(request)}, candidates);
+    (void)engine->Filter({.pod = {"team", name, "uid-" + name}, .request = std::make_shared<const device::PodRequest>(request)},
+                         candidates);
   }
   std::vector<std::string> WaitingNames() const {
     std::vector<std::string> names;

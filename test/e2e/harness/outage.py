@@ -36,7 +36,7 @@ class Outage(Scenario):
 
     def wait_more_bound(self, count: int) -> None:
         before = self.bound()
-        eventually(f"{count} more pods are bound", lambda: self.bound() >= before + count)
+        eventually(f"{count} more pods are bound", lambda: self.bound() >= before + count, timeout=90, every=0.1)  # kube-scheduler itself waits up to a minute
 
     def bound(self) -> int:
         return len(self.api.pods("spec.nodeName!="))

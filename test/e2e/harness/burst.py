@@ -20,6 +20,7 @@ class Burst(threading.Thread):
         self._api = api
         self._stop_asked = threading.Event()
         self._created = 0
+        self.retried = 0
         self._fault: BaseException | None = None
 
     def run(self) -> None:
@@ -44,6 +45,7 @@ class Burst(threading.Thread):
         while not self._created_now(pod, lost):
             assert time.monotonic() < deadline, f"{pod['metadata']['name']} cannot be created"
             lost = True
+            self.retried += 1
             time.sleep(0.1)
 
     def _created_now(self, pod: Object, lost: bool) -> bool:

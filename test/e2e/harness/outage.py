@@ -16,8 +16,10 @@ class Outage(Scenario):
 
     audit = True
 
-    def survive(self, trouble: Callable[[], None]) -> None:
-        """In the middle of a burst comes the trouble; when it is over, the rest of the burst is bound all the same: each pod once, nothing lost, nothing given twice."""
+    def survive(self, trouble: Callable[[], None]) -> int:
+        """In the middle of a burst comes the trouble; when it is over, the rest of the burst is bound all the same: each pod once, nothing lost, nothing given twice.
+
+        Returns how often the creation of a pod had to be tried again."""
         self.nodes(*(Node(f"n{index}").gpus(8, slots=20).build() for index in range(10)))
         audited = len(self.control_plane.audited())
         burst = Burst(self.api)
@@ -33,6 +35,7 @@ class Outage(Scenario):
         self.assertEqual([], invariants.violations(self.api))
         self.assert_ledger_is_true()
         self.assert_each_bound_once(created, audited)
+        return burst.retried
 
     def wait_more_bound(self, count: int) -> None:
         before = self.bound()

@@ -67,9 +67,13 @@ struct Ending {
   std::optional<Error> error;  ///< none: go on at once
   bool keep_version = false;   ///< the watch can go on from where it was
   milliseconds at_least{0};    ///< the server asked for this much patience
+  int status = 200;            ///< what the server said; 0: it was not reached
 };
 
-Ending Failed(Error error, bool keep_version = false, milliseconds at_least = {}) { return {std::move(error), keep_version, at_least}; }
+Ending Failed(Error error) { return {std::move(error)}; }
+Ending Failed(Error error, const Reply& reply, bool keep_version = false) {
+  return {std::move(error), keep_version, reply.retry_after, reply.status};
+}
 
 /// What came of one GET.
 struct Answer {
@@ -95,6 +99,7 @@ class Reflector<T>::Impl {
         clock_(clock),
         random_(std::random_device()()),
         backoff_(options_.backoff_first, options_.backoff_max, clock, random_()),
+        unreachable_(std::min(options_.backoff_first, options_.unreachable_max), options_.unreachable_max, clock, random_()),
         watch_list_(options_.watch_list),
         thread_([this](std::stop_token stop) { Run(std::move(stop)); }) {}
 
@@ -135,13 +140,18 @@ class Reflector<T>::Impl {
   void Recover(const Ending& ending) {
     ++stats_.errors;
     if (!ending.keep_version) version_.clear();
-    const auto backoff = ReadIsWanted() ? std::min<milliseconds>(backoff_.Next(), kLongestWaitForWanted) : backoff_.Next();
-    const auto delay = std::max(backoff, ending.at_least);
+    const auto delay = std::max(Patience(ending), ending.at_least);
     log::warn("{}{}: {}; {} in {} ms", client_.server(), options_.path, ending.error->message,
               ending.keep_version ? "watching again" : "reading all again", delay.count());
     MutexLock lock(mutex_);
     const auto wanted = reads_wanted_.load();
     stop_signal_.wait_for(mutex_, stop_, delay, [&] { return reads_wanted_ != wanted; });
+  }
+
+  milliseconds Patience(const Ending& ending) {
+    if (ending.status == 410 && std::exchange(watched_, false)) return {};
+    const auto backoff = ending.status == 0 ? unreachable_.Next() : backoff_.Next();
+    return ReadIsWanted() ? std::min<milliseconds>(backoff, kLongestWaitForWanted) : backoff;
   }
 
   bool ReadIsWanted() const { return reads_wanted_ != reads_done_; }
@@ -258,10 +268,11 @@ class Reflector<T>::Impl {
     const auto started = clock_.Now();
     FrameReader frames;
     Ending ending;
-    bool quiet = true;
+    bool quiet = true, saw_event = false;
     const auto on_frame = [&](const Frame& frame) {
       quiet = false;
       if (frame.type == "ERROR") return ending = FromErrorFrame(frame.object), false;
+      saw_event = true;
       Apply(frame);
       return true;
     };
@@ -275,9 +286,11 @@ class Reflector<T>::Impl {
     const std::stop_callback with_us(stop_, [this] { StopWatch(); });
     const auto answer = Fetch(path, watch_idle_, on_data, stop);
     if (ReadIsWanted()) return {};
+    const bool lasted = clock_.Now() - started >= kShortWatch;
+    watched_ = watched_ || saw_event || (answer.reply.status == 200 && lasted);
     if (ending.error) return ending;
     if (answer.reply.status != 200) return WatchRefused(answer);
-    if (quiet && clock_.Now() - started < kShortWatch) return Failed({Code::kUnknown, "the watch ended at once, without an event"});
+    if (quiet && !lasted) return Failed({Code::kUnknown, "the watch ended at once, without an event"});
     return {};
   }
 
@@ -297,7 +310,7 @@ class Reflector<T>::Impl {
   Ending WatchRefused(const Answer& answer) {
     const auto error = answer.error().value_or(Error{Code::kUnknown, fmt::format("HTTP status {} for a watch", answer.reply.status)});
     if (answer.reply.status == 410) ++stats_.relists_410;
-    return Failed(error, answer.reply.status == 0 || answer.reply.status == 429, answer.reply.retry_after);
+    return Failed(error, answer.reply, answer.reply.status == 0 || answer.reply.status == 429);
   }
 
   bool Feed(FrameReader& frames, std::string_view piece, const std::function<bool(const Frame&)>& on_frame, Ending& ending) {
@@ -312,7 +325,7 @@ class Reflector<T>::Impl {
     if (status["code"].get(code) != simdjson::SUCCESS) code = 500;
     if (code == 410) ++stats_.relists_410;
     const Reply reply{static_cast<int>(code), simdjson::minify(status), {}};
-    return Failed(ErrorOf(reply).value_or(Error{Code::kUnknown, "an ERROR event without an error"}), code == 429);
+    return Failed(ErrorOf(reply).value_or(Error{Code::kUnknown, "an ERROR event without an error"}), reply, code == 429);
   }
 
   void Apply(const Frame& frame) {
@@ -348,7 +361,7 @@ class Reflector<T>::Impl {
 
   Ending ReadFailed(const Error& error, const Reply& reply) {
     if (reply.status == 410) ++stats_.relists_410;
-    return Failed(error, false, reply.retry_after);
+    return Failed(error, reply);
   }
 
   void Put(simdjson::dom::element object) {
@@ -384,7 +397,8 @@ class Reflector<T>::Impl {
   Sink<T>& sink_;
   const Clock& clock_;
   std::mt19937 random_;
-  Backoff backoff_;
+  Backoff backoff_, unreachable_;
+  bool watched_ = false;  // since the last read after a forgotten version, a watch was served
   bool watch_list_;
   int unflushed_ = 0;
   milliseconds watch_idle_{0};

@@ -42,7 +42,8 @@ struct ReflectorOptions {
   int page_size = 1000;
   bool watch_list = true;  ///< read by sendInitialEvents; falls back to pages by itself where a server refuses (400, 422) or ignores it
   std::chrono::milliseconds watch_list_patience{10000};  ///< longest silence in such a read before the fall-back
-  std::chrono::milliseconds backoff_first{800}, backoff_max{30000};
+  std::chrono::milliseconds backoff_first{800}, backoff_max{8000};
+  std::chrono::milliseconds unreachable_max{2000};  ///< of the delays while nobody answers
 };
 
 /// Counters for metrics; read from any thread.
@@ -50,7 +51,7 @@ struct ReflectorStats {
   std::atomic<std::uint64_t> lists{0}, relists_410{0}, watches{0}, events{0}, undecodable{0}, errors{0};
 };
 
-/// Keeps a Sink in step with one resource of the API server, by client-go's reflector algorithm. Owns one thread. Client, sink and clock must outlive it.
+/// Keeps a Sink in step with one resource of the API server, by client-go's reflector algorithm, with shorter delays. Owns one thread. Client, sink and clock must outlive it.
 /// T is Pod, Node or ResourceQuota.
 ///
 ///            ┌──────── 410, other HTTP errors, a watch that ended at once (back-off) ────────┐
@@ -60,7 +61,9 @@ struct ReflectorStats {
 ///            └──────┘ failed (back-off)                              └──────┘ ended by the server; or 429, server unreachable (back-off)
 ///
 /// Every full read asks for the newest state (no resourceVersion), which the API server answers from, or confirms with, a quorum of its store.
-/// Back-off: first, doubling up to max, jittered to [d, 2d), from the start again after two healthy minutes; never shorter than a Retry-After.
+/// Back-off: first, doubling up to max, jittered to [d, 2d), from the start again after two healthy minutes; never shorter than a Retry-After. A server that
+/// cannot be reached is not spared by long waits, but blind we are until it is found again: there the delays end earlier, and do not lengthen the
+/// others. A version that was forgotten, after a watch from it had been served, is answered by a read at once.
 template <class T>
 class Reflector {
  public:

@@ -367,6 +367,9 @@ Result<Reservation> Engine::Reserve(const PodRef& pod, std::string_view node, st
   return impl_->Reserve(pod, node, std::move(request));
 }
 void Engine::Forget(std::string_view uid) { impl_->memory().Forget(uid); }
+void Engine::BeginRead() { impl_->memory().BeginRead(); }
+void Engine::SeeWaiting(std::string_view uid) { impl_->memory().See(uid); }
+void Engine::EndRead() { impl_->memory().EndRead(); }
 std::vector<Engine::Waiting> Engine::waiting() const { return impl_->memory().waiting(); }
 std::size_t Engine::waiting_count() const { return impl_->memory().waiting_count(); }
 std::optional<std::string> Engine::NodeWorthRetrying(const std::vector<std::string>& freed) const {

@@ -93,6 +93,12 @@ class Engine {
   /// The pod is bound or gone: nothing about it need be remembered.
   void Forget(std::string_view uid);
 
+  /// Around a full read of the pods: whatever is remembered and was neither filtered nor seen waiting in between is gone, and forgotten. Another BeginRead
+  /// takes the place of one that was not ended.
+  void BeginRead();
+  void SeeWaiting(std::string_view uid);
+  void EndRead();
+
   /// Pods refused by their last filter.
   struct Waiting {
     PodRef pod;

@@ -8,14 +8,11 @@ namespace partage::scheduler {
 PodMemory::Entry& PodMemory::Touch(const PodRef& pod) {
   if (const auto known = by_uid_.find(pod.uid); known != by_uid_.end()) {
     entries_.splice(entries_.end(), entries_, known->second);
+    known->second->read = reads_;
     return *known->second;
   }
-  if (entries_.size() >= kLimit) {
-    waiting_ -= entries_.front().waiting ? 1 : 0;
-    by_uid_.erase(entries_.front().pod.uid);
-    entries_.pop_front();
-  }
-  entries_.push_back({.pod = pod, .request = nullptr, .waiting = false, .nearest = {}, .since = {}});
+  if (entries_.size() >= kLimit) Erase(entries_.begin());
+  entries_.push_back({.pod = pod, .request = nullptr, .waiting = false, .nearest = {}, .since = {}, .read = reads_});
   by_uid_.emplace(pod.uid, std::prev(entries_.end()));
   return entries_.back();
 }
@@ -42,10 +39,32 @@ void PodMemory::RememberRefused(const PodRef& pod, Request request, Nearest near
 void PodMemory::Forget(std::string_view uid) {
   MutexLock lock(mutex_);
   const auto known = by_uid_.find(std::string(uid));
-  if (known == by_uid_.end()) return;
-  waiting_ -= known->second->waiting ? 1 : 0;
-  entries_.erase(known->second);
-  by_uid_.erase(known);
+  if (known != by_uid_.end()) Erase(known->second);
+}
+
+void PodMemory::Erase(Entries::iterator entry) {
+  waiting_ -= entry->waiting ? 1 : 0;
+  by_uid_.erase(entry->pod.uid);
+  entries_.erase(entry);
+}
+
+void PodMemory::BeginRead() {
+  MutexLock lock(mutex_);
+  ++reads_;
+}
+
+void PodMemory::See(std::string_view uid) {
+  MutexLock lock(mutex_);
+  const auto known = by_uid_.find(std::string(uid));
+  if (known != by_uid_.end()) known->second->read = reads_;
+}
+
+void PodMemory::EndRead() {
+  MutexLock lock(mutex_);
+  for (auto entry = entries_.begin(); entry != entries_.end();) {
+    const auto looked_at = entry++;
+    if (looked_at->read < reads_) Erase(looked_at);
+  }
 }
 
 PodMemory::Request PodMemory::RequestOf(const PodRef& pod) const {

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
 
+#include <cstdint>
 #include <list>
 #include <memory>
 #include <string>
@@ -33,6 +34,11 @@ class PodMemory {
   void RememberRefused(const PodRef& pod, Request request, Nearest nearest, Clock::Mono now);
   void Forget(std::string_view uid);
 
+  /// From BeginRead to EndRead a full read of the pods names all that exist; what was neither touched nor seen since is forgotten at its end.
+  void BeginRead();
+  void See(std::string_view uid);
+  void EndRead();
+
   /// Null when nothing is remembered.
   Request RequestOf(const PodRef& pod) const;
   std::optional<Nearest> NearestOf(const PodRef& pod) const;
@@ -56,15 +62,18 @@ class PodMemory {
     Request request;
     bool waiting = false;
     Nearest nearest;
-    Clock::Mono since;  ///< waiting since
+    Clock::Mono since;       ///< waiting since
+    std::uint64_t read = 0;  ///< begun when it was last touched or seen
   };
   using Entries = std::list<Entry>;  // least recently touched first
   Entry& Touch(const PodRef& pod) PARTAGE_REQUIRES(mutex_);
+  void Erase(Entries::iterator entry) PARTAGE_REQUIRES(mutex_);
 
   mutable Mutex mutex_;
   Entries entries_ PARTAGE_GUARDED_BY(mutex_);
   std::unordered_map<std::string, Entries::iterator> by_uid_ PARTAGE_GUARDED_BY(mutex_);
   std::size_t waiting_ PARTAGE_GUARDED_BY(mutex_) = 0;
+  std::uint64_t reads_ PARTAGE_GUARDED_BY(mutex_) = 0;
 };
 
 }  // namespace partage::scheduler

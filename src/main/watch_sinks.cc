@@ -74,10 +74,12 @@ PodSink::PodSink(scheduler::Engine& engine, const vendors::Catalog& vendors, std
 
 void PodSink::ReplaceBegin() {
   faults_.Clear();
+  engine_.BeginRead();
   cluster_.BeginPodList();
 }
 
 void PodSink::ReplaceEnd() {
+  engine_.EndRead();
   cluster_.EndPodList();
   cluster_.Publish();
   on_synced_();
@@ -87,7 +89,11 @@ void PodSink::ReplaceEnd() {
 void PodSink::Upsert(k8s::Pod&& pod) {
   auto observation = scheduler::Observe(pod, vendors_);
   faults_.Note("pod " + pod.FullName(), observation.allocation_error);
-  if (!pod.node_name.empty()) engine_.Forget(pod.uid);
+  if (pod.node_name.empty()) {
+    engine_.SeeWaiting(pod.uid);
+  } else {
+    engine_.Forget(pod.uid);
+  }
   cluster_.ObservePod(std::move(observation));
 }
 
@@ -101,6 +107,7 @@ void PodSink::Remove(k8s::Pod&& last_state) {
 void PodSink::Undecodable(k8s::Pod&& identity, const Error& error) {
   faults_.Note("pod " + identity.FullName(), error.message);
   if (identity.uid.empty()) return;
+  engine_.SeeWaiting(identity.uid);
   cluster_.ObservePod({.pod = {identity.ns, identity.name, identity.uid},
                        .resource_version = 0,
                        .node = identity.node_name,

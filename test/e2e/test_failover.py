@@ -4,19 +4,18 @@
 
 import os
 import signal
-import threading
 import time
 from typing import ClassVar
 
 from harness import invariants
-from harness.api import Api, ApiError
+from harness.api import ApiError
+from harness.burst import Burst
 from harness.control_plane import ControlPlane, Extender, Partage, http_ok, program
-from harness.objects import Node, shares
+from harness.objects import Node
 from harness.process import Process, eventually
 from harness.scenario import Scenario, _work_folder, main
 from harness.service import Kubelet, Service
 
-MOST_PODS = 1500  # there is room for 1,600
 KUBE_SCHEDULER_ELECTION = {"leaseDuration": "6s", "renewDeadline": "4s", "retryPeriod": "1s"}
 PARTAGE_ELECTION = ["--lease-duration", "6s", "--renew-deadline", "4s", "--retry-period", "1s"]
 HOSTS = ["left", "right"]
@@ -26,27 +25,6 @@ LEASE_RULES = [
     {"apiGroups": ["coordination.k8s.io"], "resources": ["leases"], "verbs": ["get"], "resourceNames": ["kube-scheduler"]},
 ]
 GRACEFUL, OTHERWISE = 5.0, 20.0
-
-
-class Burst(threading.Thread):
-    """Creates pods, a hundred a second, until told to stop."""
-
-    def __init__(self, api: Api) -> None:
-        super().__init__()
-        self._api = api
-        self._stop_asked = threading.Event()
-        self._created = 0
-
-    def run(self) -> None:
-        while self._created < MOST_PODS and not self._stop_asked.wait(0.2):
-            self._api.create_pods(*shares(20, first=self._created, gpu=1, gpumem=100))
-            self._created += 20
-
-    def finish(self) -> set[str]:
-        """Names of all that were created."""
-        self._stop_asked.set()
-        self.join()
-        return {f"p-{index:04}" for index in range(self._created)}
 
 
 class Replicas(Scenario):
@@ -71,11 +49,15 @@ class Replicas(Scenario):
         config = folder / "partage.yaml"
         config.write_text("bindDeadline: 2s\n")
         arguments = ["--config", str(config), "--leader-election", cls.shape, *PARTAGE_ELECTION]
-        cls.extenders = {host: cls.control_plane.partage_replica(host, *arguments) for host in HOSTS}
+        cls.extenders = {host: cls._replica(host, arguments) for host in HOSTS}
         for extender in cls.extenders.values():
             extender.start()
         cls._start_kube_schedulers()
         cls._start_kubelet()
+
+    @classmethod
+    def _replica(cls, host: str, arguments: list[str]) -> Partage:
+        return cls.control_plane.partage_replica(host, *arguments)
 
     @classmethod
     def _allow_leases(cls) -> None:

@@ -3,7 +3,6 @@
 """One write a pod, counted by the API server itself; and nothing that the documented RBAC does not grant."""
 
 import collections
-import json
 import re
 
 from harness.control_plane import PARTAGE_RULES
@@ -29,9 +28,7 @@ class Writes(Scenario):
 
     def audited(self) -> collections.Counter[tuple[str, str, str]]:
         """(user, verb, resource/subresource) → requests, of partage-scheduler and kube-scheduler."""
-        assert self.control_plane.audit_log is not None
-        events = [json.loads(line) for line in self.control_plane.audit_log.read_text().splitlines()]
-        refs = [(event["user"]["username"], event["verb"], event.get("objectRef", {})) for event in events]
+        refs = [(event["user"]["username"], event["verb"], event.get("objectRef", {})) for event in self.control_plane.audited()]
         return collections.Counter((user, verb, "/".join(filter(None, (ref.get("resource"), ref.get("subresource"))))) for user, verb, ref in refs)
 
     def test_one_write_a_pod(self) -> None:

@@ -59,7 +59,7 @@ class SoakWorker {
     const auto uid = fmt::format("{:08x}-0000-4000-8000-{:012x}", name_, serial_);
     const auto json = fmt::format(
         R"({{"metadata":{{"uid":"{}","name":"{}","namespace":"soak"}},"spec":{{"containers":[{{"name":"c","resources":{{"limits":{{"nvidia.com/gpu":"{}","nvidia.com/gpumem":"{}"}}}}}}]}}}})",
-        uid, name, 1 + dice_() % 2, 1000 * (1 + dice_() % 12));
+        uid, name, 1 + dice_() % 2, 500 * (1 + dice_() % 12));
     api_.Put(Kind::kPods, json);
     alive_.push_back("soak/" + name);
     return {.ns = "soak", .name = name, .uid = uid, .asked = {}, .json = json};

@@ -184,6 +184,32 @@ TEST_CASE("A server that goes away and comes back is watched again, without a ne
   CHECK(t.reflector->stats().lists == 1);
 }
 
+TEST_CASE("A server that was away is found again soon, whatever the delays after its refusals are") {
+  Fixture t;
+  t.options.backoff_first = t.options.backoff_max = 60s;
+  t.options.unreachable_max = 5ms;
+  t.StartSynced();
+  t.SeeOneEvent();
+  t.api.Stop();
+  t.api.Remove(Kind::kPods, PodKey(5));
+  REQUIRE(Eventually([&] { return t.reflector->stats().errors >= 3; }));
+  t.api.Start();
+  CHECK(t.InStep());
+}
+
+TEST_CASE("A version that was forgotten is read anew at once, and with delays when the new one is refused, too") {
+  Fixture t;
+  t.options.watch_list = false;
+  t.options.backoff_first = t.options.backoff_max = 60s;
+  t.StartSynced();
+  t.SeeOneEvent();
+  t.api.OnCall([](const ApiCall& call) { return Fault{.status = call.verb == Verb::kWatch ? 410 : 0}; });
+  t.api.CutWatches();
+  CHECK(Eventually([&] { return t.reflector->stats().lists == 2; }));
+  CHECK(Eventually([&] { return t.reflector->stats().errors == 2; }));
+  CHECK(t.reflector->stats().lists == 2);
+}
+
 TEST_CASE("A forgotten version leads to a new read, which finds what was removed meanwhile") {
   for (const bool as_status : {false, true}) {
     Fixture t({.gone_as_status = as_status});

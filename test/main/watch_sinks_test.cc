@@ -65,7 +65,27 @@ struct Fed {
     nodes.Upsert(NodeWithOneGpu(version));
     nodes.ReplaceEnd();
   }
+  void Refuse(const std::string& name) {
+    device::PodRequest request;
+    request.containers.push_back({.name = "main", .devices = {{.vendor = "nvidia", .mib = 1001}}});
+    const std::vector<std::string_view> candidates{"n1"};
+    (void)engine->Filter({.pod = {"team", name, "uid-" + name}, .request = std::make_shared<const device::PodRequest>(request)},
+                         candidates);
+  }
+  std::vector<std::string> WaitingNames() const {
+    std::vector<std::string> names;
+    for (const auto& pod : engine->waiting()) names.push_back(pod.pod.name);
+    return names;
+  }
 };
+
+k8s::Pod WaitingPod(const std::string& name) {
+  k8s::Pod pod;
+  pod.ns = "team";
+  pod.name = name;
+  pod.uid = "uid-" + name;
+  return pod;
+}
 
 TEST_CASE("A full read of nodes and pods is the ledger's state, and says so once") {
   Fed fed;
@@ -100,6 +120,19 @@ TEST_CASE("A pod missing from a later full read gives its share back") {
   fed.pods.ReplaceBegin();
   fed.pods.ReplaceEnd();
   CHECK(fed.FreeMib() == 1000);
+}
+
+TEST_CASE("A waiting pod that a full read no longer names is forgotten, one that is filtered or named meanwhile is not") {
+  Fed fed;
+  fed.ReadNode(1);
+  for (const auto* name : {"gone", "named", "named-in-a-read-that-failed"}) fed.Refuse(name);
+  fed.pods.ReplaceBegin();
+  fed.pods.Upsert(WaitingPod("named-in-a-read-that-failed"));
+  fed.pods.ReplaceBegin();
+  fed.pods.Upsert(WaitingPod("named"));
+  fed.Refuse("created-meanwhile");
+  fed.pods.ReplaceEnd();
+  CHECK(fed.WaitingNames() == std::vector<std::string>{"created-meanwhile", "named"});
 }
 
 TEST_CASE("A pod with an unreadable allocation closes its node, and opens it again when it goes") {

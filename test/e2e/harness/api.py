@@ -44,9 +44,13 @@ class Api:
         return answer
 
     def _exchange(self, connection: http.client.HTTPSConnection, method: str, path: str, body: bytes | None, headers: dict[str, str]) -> tuple[int, str]:
-        connection.request(method, path, body, headers)
-        reply = connection.getresponse()
-        answer = reply.read().decode()
+        try:
+            connection.request(method, path, body, headers)
+            reply = connection.getresponse()
+            answer = reply.read().decode()
+        except BaseException:
+            connection.close()
+            raise
         self._idle.put(connection)
         return reply.status, answer
 

@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """etcd, kube-apiserver, kube-scheduler and partage-scheduler as child processes on loopback."""
 
+import http.client
 import json
 import os
 import shutil
@@ -132,19 +133,30 @@ class ControlPlane:
         self._port = free_port()
         self._pki = Pki(folder / "pki")
         self._processes: list[Process] = []
+        self.etcd: Process
+        self.apiserver: Process
         self.api = Api(self._port, self._pki.path("ca.crt"), "admin-token")
 
     def start(self) -> None:
         etcd_url = f"http://127.0.0.1:{free_port()}"
-        self._launch("etcd", self._etcd_flags(etcd_url))
-        apiserver = self._launch("kube-apiserver", self._apiserver_flags(etcd_url))
-        apiserver.wait_ready(self._apiserver_ready, timeout=60)
+        self.etcd = self._launch("etcd", self._etcd_flags(etcd_url))
+        self.apiserver = self._launch("kube-apiserver", self._apiserver_flags(etcd_url))
+        self.wait_apiserver()
         self._grant("partage-scheduler", PARTAGE_RULES)
 
     def stop(self) -> None:
         for process in reversed(self._processes):
             process.kill()
         self.api.close()
+
+    def wait_apiserver(self) -> None:
+        """Returns when it serves, after a start or a time without etcd."""
+        self.apiserver.wait_ready(self._apiserver_ready, timeout=60)
+
+    def audited(self) -> list[Object]:
+        """What partage-scheduler and kube-scheduler asked of the API server so far, as audit events; needs audit=True."""
+        assert self.audit_log is not None
+        return [json.loads(line) for line in self.audit_log.read_text().splitlines()]
 
     def logs(self) -> list[Path]:
         return sorted(self.folder.glob("*.log"))
@@ -245,7 +257,7 @@ class ControlPlane:
     def _apiserver_ready(self) -> bool:
         try:
             return self.api.text("GET", "/readyz") == "ok" and bool(self.api.call("GET", "/api/v1/namespaces/default"))
-        except (OSError, ApiError):
+        except (OSError, http.client.HTTPException, ApiError):
             return False
 
     def _grant(self, user: str, rules: list[Object]) -> None:

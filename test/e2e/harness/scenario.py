@@ -44,6 +44,11 @@ class Scenario(unittest.TestCase):
         cls.addClassCleanup(cls.control_plane.stop)
         cls.control_plane.start()
         cls.api = cls.control_plane.api
+        cls.start_schedulers()
+
+    @classmethod
+    def start_schedulers(cls) -> None:
+        """Sets `partage` and `kube_scheduler`, once the control plane is there."""
         cls.partage = cls.control_plane.start_partage(*cls.partage_arguments)
         cls.kube_scheduler = cls.control_plane.start_kube_scheduler(cls.extender())
 

@@ -128,8 +128,9 @@ class Partage(Process):
 class ControlPlane:
     """A cluster without controllers and kubelets in `folder`. Start order: start(), then any number of partage and kube-scheduler processes."""
 
-    def __init__(self, folder: Path, audit: bool = False) -> None:
+    def __init__(self, folder: Path, audit: bool = False, watch_list: bool = True) -> None:
         self.folder = folder
+        self._watch_list = watch_list
         self.audit_log = folder / "audit.log" if audit else None
         self._programs = control_plane_programs()
         self._port = free_port()
@@ -158,10 +159,10 @@ class ControlPlane:
 
     def grant(self, user: str, rules: list[Object]) -> None:
         """In every namespace."""
-        group = "rbac.authorization.k8s.io"
-        meta = {"apiVersion": f"{group}/v1", "metadata": {"name": user}}
+        group, role = "rbac.authorization.k8s.io", f"test-{user}"
+        meta = {"apiVersion": f"{group}/v1", "metadata": {"name": role}}
         self.api.call("POST", f"/apis/{group}/v1/clusterroles", meta | {"kind": "ClusterRole", "rules": rules})
-        binding = {"roleRef": {"apiGroup": group, "kind": "ClusterRole", "name": user}, "subjects": [{"apiGroup": group, "kind": "User", "name": user}]}
+        binding = {"roleRef": {"apiGroup": group, "kind": "ClusterRole", "name": role}, "subjects": [{"apiGroup": group, "kind": "User", "name": user}]}
         self.api.call("POST", f"/apis/{group}/v1/clusterrolebindings", meta | {"kind": "ClusterRoleBinding"} | binding)
 
     # --- Schedulers ---
@@ -254,7 +255,7 @@ class ControlPlane:
             f"--token-auth-file={tokens}", "--authorization-mode=RBAC",
             # No controller gives pods their service account, none takes the not-ready taint off nodes.
             "--disable-admission-plugins=ServiceAccount,TaintNodesByCondition",
-            *self._audit_flags(),
+            *self._audit_flags(), f"--feature-gates=WatchList={str(self._watch_list).lower()}",
         ]  # fmt: skip
 
     def _audit_flags(self) -> list[str]:

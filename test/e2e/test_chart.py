@@ -92,13 +92,19 @@ class Installation(Scenario):
         self.nodes(Node("n1").gpus(1).build())
         self.bind(Pod("holder").container(gpumem=20000).build())
         self.refuse(Pod("waiting").container(gpumem=5000).build())
-        os.kill(self.kube_scheduler.pid, signal.SIGSTOP)  # or it may try again before it is told to
+        self.stop_kube_scheduler()  # or it may try again before it is told to
         self.api.delete_pods("holder")
         eventually("the node is patched", lambda: self.partage.metric("partage_requeue_patches_total") > 0)
         os.kill(self.kube_scheduler.pid, signal.SIGCONT)
         self.wait_bound({"waiting"})
         (gated,) = self.api.create_pods(Pod("gated").container(gpumem=1000).spec(schedulingGates=[{"name": "example.com/wait"}]).build())
         self.assertIn("409", self.ask_to_bind(gated, "n1"))
+
+    def stop_kube_scheduler(self) -> None:
+        """Every thread of it, until SIGCONT."""
+        os.kill(self.kube_scheduler.pid, signal.SIGSTOP)
+        threads = Path(f"/proc/{self.kube_scheduler.pid}/task")
+        eventually("its threads stand still", lambda: all(" T " in file.read_text() for file in threads.glob("*/stat")))
 
     def ask_to_bind(self, pod: Object, node: str) -> str:
         """The answer to a bind call for it."""
@@ -326,6 +332,7 @@ class Rendering(unittest.TestCase):
         self.assertIn("vendors.nvida: no such vendor; there are nvidia", self.refusal({"vendors": {"nvida": {}}}))
         self.assertIn("shape", self.refusal({"shape": "aside"}))
         self.assertIn("caBundle", self.refusal({"certificates": {"source": "secret"}}))
+        self.assertIn("behindService", self.refusal({"schedulerName": "default-scheduler"}))
 
     def test_every_object_of_the_schema_is_closed_or_a_map_whose_keys_are_the_users(self) -> None:
         def open_objects(schema: Object, path: str) -> list[str]:

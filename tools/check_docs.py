@@ -8,7 +8,7 @@ import subprocess
 import sys
 
 PROMISED = ["README.md", "CONTRIBUTING.md", "LICENSE"] + [
-    f"docs/{name}.md" for name in ("architecture", "configuration", "hami-differences", "http-api", "metrics", "protocol")
+    f"docs/{name}.md" for name in ("architecture", "configuration", "hami-differences", "http-api", "metrics", "operations", "protocol", "threat-model")
 ]
 LINK = re.compile(r"\]\(([^)#\s]+)(#[^)]*)?\)")
 

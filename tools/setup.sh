@@ -77,10 +77,10 @@ need_zig() {  # leaves build/zig/bin/zig
 need_control_plane() {
   local folder program
   folder=$(test/e2e/control-plane/build.sh --path)
-  for program in etcd kube-apiserver kube-scheduler; do
-    [[ -x $folder/$program ]] && continue
+  for program in "$folder"/{etcd,kube-apiserver,kube-scheduler} "$(test/e2e/control-plane/build.sh --helm)"; do
+    [[ -x $program ]] && continue
     need_go
-    say "building the pinned Kubernetes control plane into ${folder#"$PWD"/}"
+    say "building the pinned Kubernetes control plane and helm into build/control-plane"
     test/e2e/control-plane/build.sh
     return
   done

@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # SPDX-License-Identifier: Apache-2.0
-# Builds etcd, kube-apiserver and kube-scheduler, at the versions the go.mod files beside this script pin, into build/control-plane/<versions>/.
-# Programs already there are not built again. `build.sh --path` only prints that folder.
+# Builds etcd, kube-apiserver and kube-scheduler into build/control-plane/<versions>/, and helm into build/control-plane/helm-<version>/, at the versions the
+# go.mod files beside this script pin. Programs already there are not built again. `build.sh --path` only prints the first folder, `build.sh --helm` helm's path.
 set -euo pipefail
 
 here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
@@ -14,8 +14,11 @@ pinned() {  # pinned FOLDER MODULE → the version its go.mod requires
 kubernetes=$(pinned kube k8s.io/kubernetes)
 etcd=$(pinned etcd go.etcd.io/etcd/server/v3)
 target="$root/build/control-plane/kubernetes-$kubernetes-etcd-$etcd"
+helm_target="$root/build/control-plane/helm-$(pinned helm helm.sh/helm/v4)"
 
-build() {  # build FOLDER PACKAGE LDFLAGS
+build() {  # build TARGET FOLDER PACKAGE LDFLAGS
+  local target=$1
+  shift
   local program=${2##*/}
   [[ $program == v3 ]] && program=etcd
   [[ -x $target/$program ]] && return
@@ -31,11 +34,12 @@ kubernetes_version_flags() {  # without them the programs call themselves v0.0.0
   echo "-X $package.gitVersion=$kubernetes -X $package.gitMajor=${numbers[0]} -X $package.gitMinor=${numbers[1]}"
 }
 
-if [[ ${1:-} == --path ]]; then
-  echo "$target"
-  exit
-fi
-mkdir -p "$target"
-build etcd go.etcd.io/etcd/server/v3 ""
-build kube k8s.io/kubernetes/cmd/kube-apiserver "$(kubernetes_version_flags)"
-build kube k8s.io/kubernetes/cmd/kube-scheduler "$(kubernetes_version_flags)"
+case ${1:-} in
+  --path) echo "$target" && exit ;;
+  --helm) echo "$helm_target/helm" && exit ;;
+esac
+mkdir -p "$target" "$helm_target"
+build "$target" etcd go.etcd.io/etcd/server/v3 ""
+build "$target" kube k8s.io/kubernetes/cmd/kube-apiserver "$(kubernetes_version_flags)"
+build "$target" kube k8s.io/kubernetes/cmd/kube-scheduler "$(kubernetes_version_flags)"
+build "$helm_target" helm helm.sh/helm/v4/cmd/helm ""

@@ -18,6 +18,10 @@ from .process import Process, free_port
 
 HERE = Path(__file__).resolve().parent
 ROOT = HERE.parents[2]
+
+# Where the chart is installed, and the identity its pods have there: token "service-account-token".
+NAMESPACE = "partage-system"
+SERVICE_ACCOUNT = f"system:serviceaccount:{NAMESPACE}:partage"
 MANAGED_RESOURCES = ["nvidia.com/gpu", "nvidia.com/gpumem", "nvidia.com/gpumem-percentage", "nvidia.com/gpucores", "nvidia.com/priority"]
 
 # All that partage-scheduler may do: what it is refused beyond this, it must not need.
@@ -126,8 +130,9 @@ class Partage(Process):
 class ControlPlane:
     """A cluster without controllers and kubelets in `folder`. Start order: start(), then any number of partage and kube-scheduler processes."""
 
-    def __init__(self, folder: Path, audit: bool = False) -> None:
+    def __init__(self, folder: Path, audit: bool = False, watch_list: bool = True) -> None:
         self.folder = folder
+        self._watch_list = watch_list
         self.audit_log = folder / "audit.log" if audit else None
         self._programs = control_plane_programs()
         self._port = free_port()
@@ -135,14 +140,14 @@ class ControlPlane:
         self._processes: list[Process] = []
         self.etcd: Process
         self.apiserver: Process
-        self.api = Api(self._port, self._pki.path("ca.crt"), "admin-token")
+        self.api = self.api_of("admin-token")
 
     def start(self) -> None:
         etcd_url = f"http://127.0.0.1:{free_port()}"
         self.etcd = self._launch("etcd", self._etcd_flags(etcd_url))
         self.apiserver = self._launch("kube-apiserver", self._apiserver_flags(etcd_url))
         self.wait_apiserver()
-        self._grant("partage-scheduler", PARTAGE_RULES)
+        self.grant("partage-scheduler", PARTAGE_RULES)
 
     def stop(self) -> None:
         for process in reversed(self._processes):
@@ -161,11 +166,26 @@ class ControlPlane:
     def logs(self) -> list[Path]:
         return sorted(self.folder.glob("*.log"))
 
+    def api_of(self, token: str) -> Api:
+        """The API with another identity: tenant-token, who may nothing but what a test grants, or service-account-token. Close it after use."""
+        return Api(self._port, self._pki.path("ca.crt"), token)
+
+    def grant(self, user: str, rules: list[Object]) -> None:
+        """In every namespace."""
+        group, role = "rbac.authorization.k8s.io", f"test-{user}"
+        meta = {"apiVersion": f"{group}/v1", "metadata": {"name": role}}
+        self.api.call("POST", f"/apis/{group}/v1/clusterroles", meta | {"kind": "ClusterRole", "rules": rules})
+        binding = {"roleRef": {"apiGroup": group, "kind": "ClusterRole", "name": role}, "subjects": [{"apiGroup": group, "kind": "User", "name": user}]}
+        self.api.call("POST", f"/apis/{group}/v1/clusterrolebindings", meta | {"kind": "ClusterRoleBinding"} | binding)
+
     # --- Schedulers ---
 
-    def start_partage(self, *arguments: str) -> Partage:
-        self._pki.issue("partage", "/CN=partage-scheduler/O=partage")
-        partage = Partage(self.folder, self.kubeconfig("partage", certificate="partage"), list(arguments))
+    def start_partage(self, *arguments: str, kubeconfig: Path | None = None) -> Partage:
+        """With an identity of its own, which may do what PARTAGE_RULES say, or with the one of `kubeconfig`."""
+        if kubeconfig is None:
+            self._pki.issue("partage", "/CN=partage-scheduler/O=partage")
+            kubeconfig = self.kubeconfig("partage", certificate="partage")
+        partage = Partage(self.folder, kubeconfig, list(arguments))
         self._processes.append(partage)
         partage.start()
         partage.wait()
@@ -173,9 +193,12 @@ class ControlPlane:
 
     def start_kube_scheduler(self, extender: Extender | None, name: str = "default-scheduler") -> Process:
         """Another scheduler for the pods whose spec.schedulerName is `name`; without an extender it is kube-scheduler alone."""
+        return self.start_configured_kube_scheduler(name, json.dumps(self._scheduler_config(name, extender), indent=1))
+
+    def start_configured_kube_scheduler(self, name: str, config: str) -> Process:
+        """One whose whole configuration is `config`, YAML or JSON; `name` is that of its files."""
         port = free_port()
-        flags = self._scheduler_flags(name, port, self._scheduler_config(name, extender))
-        scheduler = self._launch("kube-scheduler", flags, log_name=name)
+        scheduler = self._launch("kube-scheduler", self._scheduler_flags(name, port, config), log_name=name)
         scheduler.wait_ready(lambda: http_ok(f"https://127.0.0.1:{port}/readyz"), timeout=60)
         return scheduler
 
@@ -183,7 +206,7 @@ class ControlPlane:
         """One of several for the pods of default-scheduler, as if it ran on the machine `host`. `election`: kube-scheduler's own settings of leader election."""
         name = f"kube-scheduler-{host}"
         config = self._scheduler_config("default-scheduler", extender) | {"leaderElection": {"leaderElect": True} | election}
-        command = [str(self._programs / "kube-scheduler"), *self._scheduler_flags(name, free_port(), config)]
+        command = [str(self._programs / "kube-scheduler"), *self._scheduler_flags(name, free_port(), json.dumps(config, indent=1))]
         scheduler = Process(name, on_host(host, command), self.folder / f"{name}.log")
         self._processes.append(scheduler)
         scheduler.start()
@@ -212,9 +235,9 @@ class ControlPlane:
 
     # --- Parts ---
 
-    def _scheduler_flags(self, name: str, port: int, config: Object) -> list[str]:
-        path = self.folder / f"{name}.config.json"
-        path.write_text(json.dumps(config, indent=1))
+    def _scheduler_flags(self, name: str, port: int, config: str) -> list[str]:
+        path = self.folder / f"{name}.config.yaml"
+        path.write_text(config)
         flags = [f"--config={path}", f"--secure-port={port}", "--bind-address=127.0.0.1", f"--cert-dir={self.folder}/{name}-certificates"]
         return flags + ["--authorization-always-allow-paths=/healthz,/readyz,/livez,/metrics"]
 
@@ -234,7 +257,9 @@ class ControlPlane:
     def _apiserver_flags(self, etcd_url: str) -> list[str]:
         pki = self._pki
         tokens = self.folder / "tokens.csv"
-        tokens.write_text('admin-token,admin,admin,"system:masters"\nkube-scheduler-token,system:kube-scheduler,kube-scheduler\n')
+        lines = ['admin-token,admin,admin,"system:masters"', "kube-scheduler-token,system:kube-scheduler,kube-scheduler", "tenant-token,tenant,tenant"]
+        lines.append(f'service-account-token,{SERVICE_ACCOUNT},partage,"system:serviceaccounts,system:serviceaccounts:{NAMESPACE}"')
+        tokens.write_text("\n".join(lines) + "\n")
         return [
             f"--etcd-servers={etcd_url}", "--bind-address=127.0.0.1", f"--secure-port={self._port}", "--advertise-address=127.0.0.1",
             f"--tls-cert-file={pki.path('server.crt')}", f"--tls-private-key-file={pki.path('server.key')}", f"--client-ca-file={pki.path('ca.crt')}",
@@ -243,14 +268,14 @@ class ControlPlane:
             f"--token-auth-file={tokens}", "--authorization-mode=RBAC",
             # No controller gives pods their service account, none takes the not-ready taint off nodes.
             "--disable-admission-plugins=ServiceAccount,TaintNodesByCondition",
-            *self._audit_flags(),
+            *self._audit_flags(), f"--feature-gates=WatchList={str(self._watch_list).lower()}",
         ]  # fmt: skip
 
     def _audit_flags(self) -> list[str]:
         if self.audit_log is None:
             return []
         policy = self.folder / "audit-policy.json"
-        rules = [{"level": "Metadata", "users": ["partage-scheduler", "system:kube-scheduler"]}, {"level": "None"}]
+        rules = [{"level": "Metadata", "users": ["partage-scheduler", "system:kube-scheduler", SERVICE_ACCOUNT]}, {"level": "None"}]
         policy.write_text(json.dumps({"apiVersion": "audit.k8s.io/v1", "kind": "Policy", "omitStages": ["RequestReceived"], "rules": rules}))
         return [f"--audit-policy-file={policy}", f"--audit-log-path={self.audit_log}"]
 
@@ -259,13 +284,6 @@ class ControlPlane:
             return self.api.text("GET", "/readyz") == "ok" and bool(self.api.call("GET", "/api/v1/namespaces/default"))
         except (OSError, http.client.HTTPException, ApiError):
             return False
-
-    def _grant(self, user: str, rules: list[Object]) -> None:
-        group = "rbac.authorization.k8s.io"
-        meta = {"apiVersion": f"{group}/v1", "metadata": {"name": user}}
-        self.api.call("POST", f"/apis/{group}/v1/clusterroles", meta | {"kind": "ClusterRole", "rules": rules})
-        binding = {"roleRef": {"apiGroup": group, "kind": "ClusterRole", "name": user}, "subjects": [{"apiGroup": group, "kind": "User", "name": user}]}
-        self.api.call("POST", f"/apis/{group}/v1/clusterrolebindings", meta | {"kind": "ClusterRoleBinding"} | binding)
 
     def _scheduler_config(self, name: str, extender: Extender | None) -> Object:
         return {

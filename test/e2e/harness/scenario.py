@@ -29,6 +29,7 @@ class Scenario(unittest.TestCase):
     partage_arguments: ClassVar[list[str]] = []
     node_cache_capable: ClassVar[bool] = True
     audit: ClassVar[bool] = False
+    watch_list: ClassVar[bool] = True
 
     control_plane: ClassVar[ControlPlane]
     partage: ClassVar[Partage]
@@ -40,10 +41,15 @@ class Scenario(unittest.TestCase):
         program("partage-scheduler", "PARTAGE_SCHEDULER")  # fails at once where there is none
         folder = _work_folder() / cls.__name__
         folder.mkdir()
-        cls.control_plane = ControlPlane(folder, audit=cls.audit)
+        cls.control_plane = ControlPlane(folder, audit=cls.audit, watch_list=cls.watch_list)
         cls.addClassCleanup(cls.control_plane.stop)
         cls.control_plane.start()
         cls.api = cls.control_plane.api
+        cls.start_schedulers()
+
+    @classmethod
+    def start_schedulers(cls) -> None:
+        """Sets `partage` and `kube_scheduler`, once the control plane is there."""
         cls.partage = cls.control_plane.start_partage(*cls.partage_arguments)
         cls.kube_scheduler = cls.control_plane.start_kube_scheduler(cls.extender())
 

@@ -2,7 +2,10 @@
 #include "k8s/api/decode.h"
 
 #include <charconv>
+#include <chrono>
+#include <cstdio>
 #include <limits>
+#include <string>
 
 namespace partage::k8s {
 namespace {
@@ -107,6 +110,27 @@ Result<> Deleting(element value, Pod& pod) {
   return {};
 }
 
+// As the API server writes times: 2026-01-02T03:04:05Z.
+Result<> CreationTime(element value, Pod& pod) {
+  std::string_view text;
+  if (value.get(text) != simdjson::SUCCESS) return WrongType(value, "a string");
+  int year = 0, month = 0, day = 0, hour = 0, minute = 0, second = 0;
+  if (std::sscanf(std::string(text).c_str(), "%4d-%2d-%2dT%2d:%2d:%2d", &year, &month, &day, &hour, &minute, &second) != 6) return {};
+  const std::chrono::year_month_day date(std::chrono::year(year), std::chrono::month(static_cast<unsigned>(month)),
+                                         std::chrono::day(static_cast<unsigned>(day)));
+  if (!date.ok() || year < 1970 || year > 2105) return {};
+  const auto days = std::chrono::sys_days(date).time_since_epoch().count();
+  pod.created = static_cast<std::uint32_t>(std::int64_t{days} * 86400 + hour * 3600 + minute * 60 + second);
+  return {};
+}
+
+Result<> PreemptionPolicy(element value, Pod& pod) {
+  std::string_view text;
+  if (value.get(text) != simdjson::SUCCESS) return WrongType(value, "a string");
+  pod.never_preempts = text == "Never";
+  return {};
+}
+
 Result<> Quantity(element value, std::string& into) {
   switch (value.type()) {
     case element_type::STRING: return ReadString(value, into);
@@ -206,6 +230,7 @@ Result<> SpreadConstraints(element value, Pod& pod) {
 constexpr Member<Pod> kPodMetadata[] = {
     {"name", String<Pod, &Pod::name>},         {"namespace", String<Pod, &Pod::ns>}, {"uid", String<Pod, &Pod::uid>},
     {"resourceVersion", ResourceVersion<Pod>}, {"annotations", Annotations<Pod>},    {"deletionTimestamp", Deleting},
+    {"creationTimestamp", CreationTime},
 };
 constexpr Member<Pod> kPodSpec[] = {
     {"nodeName", String<Pod, &Pod::node_name>},
@@ -215,6 +240,7 @@ constexpr Member<Pod> kPodSpec[] = {
     {"affinity", Affinity},
     {"topologySpreadConstraints", SpreadConstraints},
     {"priority", Priority},
+    {"preemptionPolicy", PreemptionPolicy},
 };
 constexpr Member<Pod> kPodStatus[] = {
     {"phase", String<Pod, &Pod::phase>},

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
 
+#include <atomic>
 #include <list>
 #include <memory>
 #include <string>
@@ -30,7 +31,15 @@ class PodMemory {
   };
 
   void RememberFit(const PodRef& pod, Request request);
-  void RememberRefused(const PodRef& pod, Request request, Nearest nearest, Clock::Mono now);
+  /// Where evictions could help a refused pod; no nodes: nowhere, or it may not preempt.
+  struct Targets {
+    std::shared_ptr<const std::vector<NodeId>> nodes;
+    std::weak_ptr<const NodeIndex> index;
+  };
+  /// Of all targets together at most this many nodes are kept; pods beyond wait without preempting until their next filter.
+  static constexpr std::size_t kTargetLimit = 2'000'000;
+
+  void RememberRefused(const PodRef& pod, Request request, Nearest nearest, Targets targets, Clock::Mono now);
   void Forget(std::string_view uid);
 
   /// Null when nothing is remembered.
@@ -42,6 +51,7 @@ class PodMemory {
 
   std::vector<Engine::Waiting> waiting() const;
   std::size_t waiting_count() const;
+  std::vector<Engine::Preemptor> Preemptors(std::size_t limit) const;
   /// Requests of the waiting pods, equal ones once, longest-waiting first, at most `limit`.
   std::vector<Request> WaitingRequests(std::size_t limit) const;
 
@@ -52,14 +62,19 @@ class PodMemory {
     bool waiting = false;
     Nearest nearest;
     Clock::Mono since;  ///< waiting since
+    Targets targets;
   };
   using Entries = std::list<Entry>;  // least recently touched first
   Entry& Touch(const PodRef& pod) PARTAGE_REQUIRES(mutex_);
+  void SetTargets(Entry& entry, Targets targets) PARTAGE_REQUIRES(mutex_);
 
   mutable Mutex mutex_;
   Entries entries_ PARTAGE_GUARDED_BY(mutex_);
   std::unordered_map<std::string, Entries::iterator> by_uid_ PARTAGE_GUARDED_BY(mutex_);
   std::size_t waiting_ PARTAGE_GUARDED_BY(mutex_) = 0;
+  const std::shared_ptr<std::atomic<std::size_t>> target_nodes_ = std::make_shared<std::atomic<std::size_t>>(0);  // kept in lists
+  std::size_t with_targets_ PARTAGE_GUARDED_BY(mutex_) = 0;
+  Targets last_targets_ PARTAGE_GUARDED_BY(mutex_);          // pods refused one after another mostly have the same
 };
 
 }  // namespace partage::scheduler

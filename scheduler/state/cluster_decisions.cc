@@ -16,15 +16,15 @@ std::string WhereBound(const PodRef& pod, const std::string& node, ShareState st
 Result<> Cluster::Impl::RefuseIfHeld(const PodRef& pod, const PodUid& uid) const {
   if (pods_.buried(uid)) return Fail(Code::kNotFound, "pod {} is finished or deleted", pod.FullName());
   const PodRecord* record = pods_.Find(uid);
-  if (record != nullptr && record->state != ShareState::kNominal) {
+  if (record != nullptr && !nominal_.contains(uid)) {
     return Fail(Code::kConflict, "{}", WhereBound(pod, table_.Name(record->node), record->state));
   }
   return {};
 }
 
 // Asks the placer and checks its answer: whatever a policy does, no device is given out beyond its capacity.
-Result<device::Allocation> Cluster::Impl::Place(const PodRef& pod, NodeId id, const Placer& place) const {
-  auto allocation = place(table_.block(id), id % kBlockNodes);
+Result<device::Allocation> Cluster::Impl::Place(const PodRef& pod, NodeId id, const Block& block, const Placer& place) const {
+  auto allocation = place(block, id % kBlockNodes);
   if (!allocation) return Fail(allocation.error());
   std::vector<PositionUsage> shares;
   for (const auto& [uuid, usage] : device::CollapseUsage(*allocation)) {
@@ -32,7 +32,7 @@ Result<device::Allocation> Cluster::Impl::Place(const PodRef& pod, NodeId id, co
     if (position < 0) return Fail(Code::kInternal, "pod {}: placed on unknown device {} of node {}", pod.FullName(), uuid, table_.Name(id));
     shares.push_back({static_cast<std::uint32_t>(position), usage});
   }
-  if (!table_.row(id).open || !table_.CanTake(id, shares)) {
+  if (!block.rows[id % kBlockNodes].open || !block.CanTake(id % kBlockNodes, shares)) {
     return Fail(Code::kInternal, "pod {}: placed beyond the capacity of node {}", pod.FullName(), table_.Name(id));
   }
   return allocation;
@@ -42,13 +42,15 @@ Result<> Cluster::Impl::Nominate(const PodRef& pod, std::string_view node, std::
   MutexLock lock(mutex_);
   const PodUid uid(pod.uid);
   if (auto free = RefuseIfHeld(pod, uid); !free) return free;
+  const auto claim = TakeClaim(uid);
   Remove(uid);
   const NodeId id = Open(node);
   auto allocation =
       id == kNoNode ? Result<device::Allocation>(Fail(Code::kNotFound, "node {} does not exist", node)) : Place(pod, id, place);
   if (allocation) {
-    Put(pod, id, ShareState::kNominal, device::CollapseUsage(*allocation), "", 0);
-    nominal_[uid] = {std::move(*allocation), clock_.Now() + ttl};
+    Hold(pod, id, ShareState::kNominal, {std::move(*allocation), clock_.Now() + ttl});
+  } else if (claim) {
+    Hold(pod, Open(claim->allocation.node), ShareState::kClaimed, *claim);
   }
   PublishLocked();
   return allocation ? Result<>() : Result<>(Fail(allocation.error()));
@@ -57,7 +59,7 @@ Result<> Cluster::Impl::Nominate(const PodRef& pod, std::string_view node, std::
 void Cluster::Impl::DropNominal(const PodRef& pod) {
   MutexLock lock(mutex_);
   const PodUid uid(pod.uid);
-  if (!nominal_.contains(uid)) return;
+  if (!nominal_.contains(uid) || IsClaimed(uid)) return;
   Remove(uid);
   PublishLocked();
 }
@@ -89,6 +91,8 @@ Result<Reservation> Cluster::Impl::Reserve(Cluster& owner, const PodRef& pod, st
   if (const auto nominal = nominal_.find(uid); nominal != nominal_.end() && nominal->second.allocation.node == node) {
     kept = nominal->second.allocation;
   }
+  PodRef named = pod;  // a bind call does not say the priority
+  if (const PodRecord* record = pods_.Find(uid); record != nullptr) named.priority = record->priority;
   Remove(uid);
   if (id == kNoNode) {
     PublishLocked();
@@ -99,7 +103,7 @@ Result<Reservation> Cluster::Impl::Reserve(Cluster& owner, const PodRef& pod, st
                          : Result<device::Allocation>(Fail(Code::kNotFound, "no nominal share"));
   if (!allocation) allocation = Place(pod, id, place);
   if (allocation) {
-    Put(pod, id, ShareState::kReserved, device::CollapseUsage(*allocation), "", 0);
+    Put(named, id, ShareState::kReserved, device::CollapseUsage(*allocation), "", 0);
     reserved_[uid] = {*allocation, {}};
   }
   PublishLocked();
@@ -127,6 +131,11 @@ void Cluster::Impl::Settle(const PodRef& pod, bool bound) {
     Remove(uid);
     PublishLocked();
   }
+}
+
+void Cluster::Impl::Hold(const PodRef& pod, NodeId id, ShareState state, Held held) {
+  Put(pod, id, state, device::CollapseUsage(held.allocation), "", 0);
+  nominal_[PodUid(pod.uid)] = std::move(held);
 }
 
 }  // namespace partage::scheduler

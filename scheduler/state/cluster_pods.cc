@@ -43,15 +43,28 @@ void Cluster::Impl::Match(PodRecord& record, const std::vector<device::UuidUsage
   }
 }
 
-void Cluster::Impl::Put(const PodRef& pod, NodeId node, ShareState state, const std::vector<device::UuidUsage>& usage,
-                        const std::string& error, std::uint64_t version) {
+PodRecord& Cluster::Impl::Put(const PodRef& pod, NodeId node, ShareState state, const std::vector<device::UuidUsage>& usage,
+                              const std::string& error, std::uint64_t version) {
   PodRecord& record = pods_.Insert(PodUid(pod.uid), PodName(pod.ns, pod.name), node);
   record.state = state;
   record.resource_version = version;
   record.touched = ++sequence_;
+  record.priority = pod.priority;
+  lowest_priority_ = std::min(lowest_priority_.load(), pod.priority);
   NodeOf(node);
   Match(record, usage, error);
   if (record.trouble) RefreshQuarantine(node);
+  return record;
+}
+
+// What may change about a pod whose share stays.
+void Cluster::Impl::NoteAbout(PodRecord& record, const PodObservation& seen) {
+  record.resource_version = std::max(record.resource_version, seen.resource_version);
+  record.touched = ++sequence_;
+  record.priority = seen.pod.priority;
+  lowest_priority_ = std::min(lowest_priority_.load(), seen.pod.priority);
+  record.created = seen.created;
+  record.terminating = record.terminating || seen.terminating;
 }
 
 // Gives back whatever the pod holds. False when it held nothing.
@@ -103,12 +116,14 @@ void Cluster::Impl::ObservePod(PodObservation seen) {
   }
   std::sort(seen.usage.begin(), seen.usage.end(), [](const auto& a, const auto& b) { return a.uuid < b.uuid; });
   if (record != nullptr && SameShare(*record, seen)) {
-    record->resource_version = std::max(record->resource_version, seen.resource_version);
-    record->touched = ++sequence_;
+    NoteAbout(*record, seen);
     return;
   }
+  const bool evicted = record != nullptr && record->terminating;
   Remove(uid);
-  Put(seen.pod, table_.Add(seen.node), ShareState::kBound, seen.usage, seen.allocation_error, seen.resource_version);
+  PodRecord& fresh = Put(seen.pod, table_.Add(seen.node), ShareState::kBound, seen.usage, seen.allocation_error, seen.resource_version);
+  fresh.terminating = evicted;
+  NoteAbout(fresh, seen);
 }
 
 void Cluster::Impl::ForgetPod(const PodRef& pod) {

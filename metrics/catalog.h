@@ -65,10 +65,23 @@ inline const Desc kFencedWrites{Desc::Type::kCounter,
                                 {},
                                 {}};
 
+inline const Desc kPreemptionAttempts{Desc::Type::kCounter,
+                                      "partage_preemption_attempts_total",
+                                      "Tries to make room for a waiting pod by evicting others, by outcome.",
+                                      {"outcome"},
+                                      {}};
+inline const Desc kPreemptionVictims{
+    Desc::Type::kCounter, "partage_preemption_victims_total", "Pods evicted to make room for one of higher priority.", {}, {}};
+inline const Desc kPreemptionProtected{Desc::Type::kCounter,
+                                       "partage_preemption_protected_total",
+                                       "Pods that would have been evicted, had a PodDisruptionBudget allowed it.",
+                                       {},
+                                       {}};
+
 /// All of the above, in this order: for documentation and lint.
-inline const std::vector<const Desc*> kCatalog = {&kFilterSeconds,  &kPrioritizeSeconds, &kBindSeconds,          &kRefusals,
-                                                  &kBindingWrites,  &kNominationRaces,   &kRequeuePatches,       &kRequestErrors,
-                                                  &kWebhookSeconds, &kTlsLoads,          &kTlsHandshakeFailures, &kTlsExpiry,
-                                                  &kActive,         &kActiveChanges,     &kFencedWrites};
+inline const std::vector<const Desc*> kCatalog = {
+    &kFilterSeconds,  &kPrioritizeSeconds, &kBindSeconds,    &kRefusals,           &kBindingWrites,        &kNominationRaces,
+    &kRequeuePatches, &kRequestErrors,     &kWebhookSeconds, &kTlsLoads,           &kTlsHandshakeFailures, &kTlsExpiry,
+    &kActive,         &kActiveChanges,     &kFencedWrites,   &kPreemptionAttempts, &kPreemptionVictims,    &kPreemptionProtected};
 
 }  // namespace partage::metrics

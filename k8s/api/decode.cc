@@ -2,7 +2,10 @@
 #include "k8s/api/decode.h"
 
 #include <charconv>
+#include <chrono>
+#include <cstdio>
 #include <limits>
+#include <string>
 
 namespace partage::k8s {
 namespace {
@@ -104,6 +107,27 @@ Result<> Annotations(element value, T& into) {
 Result<> Deleting(element value, Pod& pod) {
   if (!value.is_string()) return WrongType(value, "a string");
   pod.deleting = true;
+  return {};
+}
+
+// As the API server writes times: 2026-01-02T03:04:05Z.
+Result<> CreationTime(element value, Pod& pod) {
+  std::string_view text;
+  if (value.get(text) != simdjson::SUCCESS) return WrongType(value, "a string");
+  int year = 0, month = 0, day = 0, hour = 0, minute = 0, second = 0;
+  if (std::sscanf(std::string(text).c_str(), "%4d-%2d-%2dT%2d:%2d:%2d", &year, &month, &day, &hour, &minute, &second) != 6) return {};
+  const std::chrono::year_month_day date(std::chrono::year(year), std::chrono::month(static_cast<unsigned>(month)),
+                                         std::chrono::day(static_cast<unsigned>(day)));
+  if (!date.ok() || year < 1970 || year > 2105) return {};
+  const auto days = std::chrono::sys_days(date).time_since_epoch().count();
+  pod.created = static_cast<std::uint32_t>(std::int64_t{days} * 86400 + hour * 3600 + minute * 60 + second);
+  return {};
+}
+
+Result<> PreemptionPolicy(element value, Pod& pod) {
+  std::string_view text;
+  if (value.get(text) != simdjson::SUCCESS) return WrongType(value, "a string");
+  pod.never_preempts = text == "Never";
   return {};
 }
 
@@ -251,6 +275,7 @@ Result<> QosClass(element value, Pod& pod) {
 constexpr Member<Pod> kPodMetadata[] = {
     {"name", String<Pod, &Pod::name>},         {"namespace", String<Pod, &Pod::ns>}, {"uid", String<Pod, &Pod::uid>},
     {"resourceVersion", ResourceVersion<Pod>}, {"annotations", Annotations<Pod>},    {"deletionTimestamp", Deleting},
+    {"creationTimestamp", CreationTime},
 };
 constexpr Member<Pod> kPodSpec[] = {
     {"nodeName", String<Pod, &Pod::node_name>},
@@ -262,6 +287,7 @@ constexpr Member<Pod> kPodSpec[] = {
     {"priority", Priority},
     {"priorityClassName", String<Pod, &Pod::priority_class>},
     {"activeDeadlineSeconds", Deadline},
+    {"preemptionPolicy", PreemptionPolicy},
 };
 constexpr Member<Pod> kPodStatus[] = {
     {"phase", String<Pod, &Pod::phase>},

@@ -31,6 +31,8 @@ struct Pod {
   /// or a ScheduleAnyway topology spread constraint.
   bool has_soft_preferences = false;
   std::int32_t priority = 0;              ///< spec.priority
+  bool never_preempts = false;            ///< spec.preemptionPolicy is Never
+  std::uint32_t created = 0;              ///< metadata.creationTimestamp in seconds since 1970; 0 when absent or not a time
   std::string priority_class;             ///< spec.priorityClassName
   bool has_deadline = false;              ///< spec.activeDeadlineSeconds is set
   bool best_effort = false;               ///< status.qosClass, which the API server sets when the pod is created

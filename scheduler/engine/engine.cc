@@ -128,6 +128,9 @@ class Engine::Impl {
 
   FilterOutcome RefuseAll(Names names, std::string text, bool unresolvable) const;
   FilterOutcome RefuseByQuota(const PodInput& pod, Names names, std::string text);
+  FilterOutcome Accept(const PodInput& pod, const Candidates& candidates, const std::vector<Ranked>& ranked);
+  std::optional<FilterOutcome> TakeClaim(const PodInput& pod, const Candidates& candidates);
+  PodMemory::Targets TargetsOf(const PodInput& pod, const Snapshot& snapshot, const FilterOutcome& outcome, Ids ids) const;
   FilterOutcome Refuse(const PodInput& pod, const Ask& ask, const Snapshot& snapshot, Names names, Ids ids);
   std::vector<Ranked> Scan(const Ask& ask, const Snapshot& snapshot, Ids ids, std::size_t k) const;
   std::size_t ListLength(const PodInput& pod) const;
@@ -178,7 +181,7 @@ FilterOutcome Engine::Impl::RefuseAll(Names names, std::string text, bool unreso
 FilterOutcome Engine::Impl::RefuseByQuota(const PodInput& pod, Names names, std::string text) {
   text = fmt::format("{}: {}", kHamiQuotaName, text);
   probe_.OnRefusal(kHamiQuotaName, names.size());
-  memory_.RememberRefused(pod.pod, *pod.request, {.node = {}, .group = text, .text = text, .since = clock_.Now()}, clock_.Now());
+  memory_.RememberRefused(pod.pod, *pod.request, {.node = {}, .group = text, .text = text, .since = clock_.Now()}, {}, clock_.Now());
   return RefuseAll(names, std::move(text), true);
 }
 
@@ -194,8 +197,13 @@ FilterOutcome Engine::Impl::Filter(const PodInput& pod, const Candidates& candid
     return RefuseAll(candidates.names, fmt::format("an earlier bind of this pod to {} has not been answered yet", flying->node), false);
   }
   cluster_.DropNominal(pod.pod);
+  if (auto claimed = TakeClaim(pod, candidates)) {
+    done("fit");
+    return *std::move(claimed);
+  }
+  const bool claims = cluster_.ClaimedNode(pod.pod).has_value();  // then its quota is charged already
   for (int attempt = 0; attempt < kNominationTries; ++attempt) {
-    if (auto over = cluster_.QuotaRefusal(pod.pod.ns, **pod.request)) {
+    if (auto over = claims ? std::nullopt : cluster_.QuotaRefusal(pod.pod.ns, **pod.request)) {
       done("refused");
       return RefuseByQuota(pod, candidates.names, *std::move(over));
     }
@@ -218,23 +226,54 @@ FilterOutcome Engine::Impl::Filter(const PodInput& pod, const Candidates& candid
       probe_.OnNominationRace();
       continue;
     }
-    memory_.RememberFit(pod.pod, *pod.request);
-    decisions_.Add({.pod = pod.pod,
-                    .node = std::string(candidates.names[ranked.front().candidate]),
-                    .score = ranked.front().score,
-                    .candidates = candidates.names.size(),
-                    .shortlist = ranked.size(),
-                    .request = *pod.request});
-    FilterOutcome outcome;
-    for (const Ranked& node : ranked) {
-      outcome.fitting.push_back(node.id);
-      outcome.fitting_names.push_back(candidates.names[node.candidate]);
-    }
+    auto outcome = Accept(pod, candidates, ranked);
     done("fit");
     return outcome;
   }
   done("refused");
   return RefuseAll(candidates.names, "the nodes that fit are being taken by other pods; try again", false);
+}
+
+FilterOutcome Engine::Impl::Accept(const PodInput& pod, const Candidates& candidates, const std::vector<Ranked>& ranked) {
+  memory_.RememberFit(pod.pod, *pod.request);
+  decisions_.Add({.pod = pod.pod,
+                  .node = std::string(candidates.names[ranked.front().candidate]),
+                  .score = ranked.front().score,
+                  .candidates = candidates.names.size(),
+                  .shortlist = ranked.size(),
+                  .request = *pod.request});
+  FilterOutcome outcome;
+  for (const Ranked& node : ranked) {
+    outcome.fitting.push_back(node.id);
+    outcome.fitting_names.push_back(candidates.names[node.candidate]);
+  }
+  return outcome;
+}
+
+// Pods were evicted for this one. Their room is nobody else's, so on the snapshot it seems taken; only the ledger can tell whether it is free.
+std::optional<FilterOutcome> Engine::Impl::TakeClaim(const PodInput& pod, const Candidates& candidates) {
+  const auto node = cluster_.ClaimedNode(pod.pod);
+  if (!node) return std::nullopt;
+  const auto place = std::find(candidates.names.begin(), candidates.names.end(), *node);
+  if (place == candidates.names.end()) return std::nullopt;
+  const auto snapshot = cluster_.snapshot();
+  const Ask ask(**pod.request, policies_.For(**pod.request), *snapshot->kinds);
+  if (!cluster_.Nominate(pod.pod, *node, options_.nominal_ttl, PlacerOf(ask), (*pod.request)->quota_traits)) return std::nullopt;
+  const Ranked only{static_cast<std::uint32_t>(place - candidates.names.begin()), snapshot->index->Find(*node), 0};
+  return Accept(pod, candidates, {only});
+}
+
+// Which nodes a waiting pod might get by preemption. Most clusters have no two priorities: then nothing is kept.
+PodMemory::Targets Engine::Impl::TargetsOf(const PodInput& pod, const Snapshot& snapshot, const FilterOutcome& outcome, Ids ids) const {
+  PodMemory::Targets targets;
+  if (pod.never_preempts || pod.pod.priority <= cluster_.lowest_priority()) return targets;
+  auto nodes = std::make_shared<std::vector<NodeId>>();
+  for (std::size_t c = 0; c < ids.size(); ++c) {
+    if (ids[c] != kNoNode && !outcome.refusals[c].unresolvable) nodes->push_back(ids[c]);
+  }
+  if (nodes->empty()) return targets;
+  nodes->shrink_to_fit();
+  return {std::move(nodes), snapshot.index};
 }
 
 // Texts by reason and need, so that equal ones are counted together; only the nearest node speaks for itself, and goes on speaking while its reason stays, so that the
@@ -270,7 +309,7 @@ FilterOutcome Engine::Impl::Refuse(const PodInput& pod, const Ask& ask, const Sn
   PodMemory::Nearest told = speaks_still ? *kept : NearestAs(names[speaker], ask, snapshot, ids[speaker], now);
   outcome.refusals[speaker].text = static_cast<std::uint32_t>(outcome.texts.size());
   outcome.texts.push_back(told.text);
-  memory_.RememberRefused(pod.pod, *pod.request, std::move(told), now);
+  memory_.RememberRefused(pod.pod, *pod.request, std::move(told), TargetsOf(pod, snapshot, outcome, ids), now);
   return outcome;
 }
 
@@ -310,6 +349,7 @@ bool Engine::Impl::WouldTake(const Snapshot& snapshot, NodeId id, const Ask& ask
 }
 
 std::optional<std::string> Engine::Impl::NodeWorthRetrying(const std::vector<std::string>& freed) const {
+  if (auto claimed = cluster_.NodeWithRipeClaim(freed)) return claimed;
   const auto snapshot = cluster_.snapshot();
   for (const auto& [ns, request] : memory_.WaitingRequests(kRequestsRetried)) {
     if (cluster_.QuotaRefusal(ns, *request)) continue;
@@ -371,6 +411,8 @@ void Engine::BeginRead() { impl_->memory().BeginRead(); }
 void Engine::SeeWaiting(std::string_view uid) { impl_->memory().See(uid); }
 void Engine::EndRead() { impl_->memory().EndRead(); }
 std::vector<Engine::Waiting> Engine::waiting() const { return impl_->memory().waiting(); }
+std::vector<Engine::Preemptor> Engine::Preemptors(std::size_t limit) const { return impl_->memory().Preemptors(limit); }
+PolicyChain Engine::PoliciesFor(const device::PodRequest& request) const { return impl_->policies().For(request); }
 std::size_t Engine::waiting_count() const { return impl_->memory().waiting_count(); }
 std::optional<std::string> Engine::NodeWorthRetrying(const std::vector<std::string>& freed) const {
   return impl_->NodeWorthRetrying(freed);

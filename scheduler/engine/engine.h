@@ -13,6 +13,7 @@
 #include "base/clock.h"
 #include "base/result.h"
 #include "device/request.h"
+#include "scheduler/engine/ask.h"
 #include "scheduler/engine/decision_log.h"
 #include "scheduler/engine/diagnosis.h"
 #include "scheduler/engine/probe.h"
@@ -69,6 +70,7 @@ struct PodInput {
   /// The parsed request, or why it cannot be served at all (shown to the user on every node).
   Result<std::shared_ptr<const device::PodRequest>> request;
   bool has_soft_preferences = false;
+  bool never_preempts = false;
 };
 
 /// The scheduler proper: filter → score → choose devices → reserve, over the Cluster. Knows no wire format. Thread-safe.
@@ -80,7 +82,7 @@ class Engine {
 
   /// Which of the candidates can take the pod. Judged on one snapshot, with no lock held; then the best node gets a nominal share, so that the next
   /// filter does not hand out the same room. A pod that fits nowhere is remembered as waiting (see Waiting).
-  /// Ends the pod's earlier nominal share. Names not in the inventory are refused ("not a GPU node").
+  /// Ends the pod's earlier nominal share; a claim becomes one if its room has come free and its node is among the candidates. Names not in the inventory are refused ("not a GPU node").
   FilterOutcome Filter(const PodInput& pod, const Candidates& candidates);
 
   /// 0 (worst) to 10 (best) for each candidate, in order; unfit or unknown ones 0. Moves the nominal share to the best.
@@ -106,6 +108,18 @@ class Engine {
     Clock::Mono since;
   };
   std::vector<Waiting> waiting() const;
+
+  /// A waiting pod that others could be evicted for: of higher priority than some pod that holds a share, and allowed to preempt.
+  struct Preemptor {
+    PodRef pod;
+    std::shared_ptr<const device::PodRequest> request;
+    /// The candidates of its last filter on which evictions could help. Only ids of `index` count: where nodes have come or gone since, it says nothing.
+    std::shared_ptr<const std::vector<NodeId>> nodes;
+    std::weak_ptr<const NodeIndex> index;
+    Clock::Mono since;
+  };
+  /// Highest priority first, then longest waiting; at most `limit`.
+  std::vector<Preemptor> Preemptors(std::size_t limit) const;
   std::size_t waiting_count() const;
 
   /// A pod that went through Filter and is not known to be bound or gone.
@@ -123,6 +137,9 @@ class Engine {
 
   /// What the last successful filter of a pod of this name decided; one of the last DecisionLog::kKept, else nullopt.
   std::optional<Decision> DecisionOf(std::string_view ns, std::string_view name) const;
+
+  /// The policies that decide for a request, for trials with Ask.
+  PolicyChain PoliciesFor(const device::PodRequest& request) const;
 
   /// Names of the policies that decide for a request: its own, or the defaults.
   const std::string& NodePolicyOf(const device::PodRequest& request) const;

@@ -2,6 +2,7 @@
 #include "scheduler/engine/pod_memory.h"
 
 #include <algorithm>
+#include <tuple>
 
 namespace partage::scheduler {
 
@@ -12,7 +13,7 @@ PodMemory::Entry& PodMemory::Touch(const PodRef& pod) {
     return *known->second;
   }
   if (entries_.size() >= kLimit) Erase(entries_.begin());
-  entries_.push_back({.pod = pod, .request = nullptr, .waiting = false, .nearest = {}, .since = {}, .read = reads_});
+  entries_.push_back({.pod = pod, .request = nullptr, .waiting = false, .nearest = {}, .since = {}, .read = reads_, .targets = {}});
   by_uid_.emplace(pod.uid, std::prev(entries_.end()));
   return entries_.back();
 }
@@ -23,13 +24,16 @@ void PodMemory::RememberFit(const PodRef& pod, Request request) {
   entry.request = std::move(request);
   waiting_ -= entry.waiting ? 1 : 0;
   entry.waiting = false;
+  SetTargets(entry, {});
 }
 
-void PodMemory::RememberRefused(const PodRef& pod, Request request, Nearest nearest, Clock::Mono now) {
+void PodMemory::RememberRefused(const PodRef& pod, Request request, Nearest nearest, Targets targets, Clock::Mono now) {
   MutexLock lock(mutex_);
   Entry& entry = Touch(pod);
   entry.request = std::move(request);
   entry.nearest = std::move(nearest);
+  entry.pod.priority = pod.priority;
+  SetTargets(entry, std::move(targets));
   if (entry.waiting) return;
   entry.waiting = true;
   entry.since = now;
@@ -44,6 +48,7 @@ void PodMemory::Forget(std::string_view uid) {
 
 void PodMemory::Erase(Entries::iterator entry) {
   waiting_ -= entry->waiting ? 1 : 0;
+  SetTargets(*entry, {});
   by_uid_.erase(entry->pod.uid);
   entries_.erase(entry);
 }
@@ -65,6 +70,41 @@ void PodMemory::EndRead() {
     const auto looked_at = entry++;
     if (looked_at->read < reads_) Erase(looked_at);
   }
+}
+
+void PodMemory::SetTargets(Entry& entry, Targets targets) {
+  if (targets.nodes != nullptr) {
+    const auto same_index = !last_targets_.index.owner_before(targets.index) && !targets.index.owner_before(last_targets_.index);
+    if (same_index && last_targets_.nodes != nullptr && *last_targets_.nodes == *targets.nodes) {
+      targets.nodes = last_targets_.nodes;
+    } else if (const std::size_t size = targets.nodes->size(); *target_nodes_ + size > kTargetLimit) {
+      targets = {};
+    } else {
+      *target_nodes_ += size;
+      auto ended = [kept = targets.nodes, sum = target_nodes_, size](const void*) { *sum -= size; };
+      targets.nodes = {targets.nodes.get(), std::move(ended)};
+      last_targets_ = targets;
+    }
+  }
+  with_targets_ += targets.nodes != nullptr ? 1 : 0;
+  with_targets_ -= entry.targets.nodes != nullptr ? 1 : 0;
+  entry.targets = std::move(targets);
+}
+
+std::vector<Engine::Preemptor> PodMemory::Preemptors(std::size_t limit) const {
+  MutexLock lock(mutex_);
+  std::vector<Engine::Preemptor> pods;
+  if (with_targets_ == 0) return pods;
+  for (const Entry& entry : entries_) {
+    if (entry.targets.nodes != nullptr) {
+      pods.push_back({entry.pod, entry.request, entry.targets.nodes, entry.targets.index, entry.since});
+    }
+  }
+  std::sort(pods.begin(), pods.end(), [](const auto& a, const auto& b) {
+    return std::tuple(-std::int64_t{a.pod.priority}, a.since, a.pod.uid) < std::tuple(-std::int64_t{b.pod.priority}, b.since, b.pod.uid);
+  });
+  if (pods.size() > limit) pods.resize(limit);
+  return pods;
 }
 
 PodMemory::Request PodMemory::RequestOf(const PodRef& pod) const {

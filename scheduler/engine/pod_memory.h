@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
 
+#include <atomic>
 #include <cstdint>
 #include <list>
 #include <memory>
@@ -31,7 +32,15 @@ class PodMemory {
   };
 
   void RememberFit(const PodRef& pod, Request request);
-  void RememberRefused(const PodRef& pod, Request request, Nearest nearest, Clock::Mono now);
+  /// Where evictions could help a refused pod; no nodes: nowhere, or it may not preempt.
+  struct Targets {
+    std::shared_ptr<const std::vector<NodeId>> nodes;
+    std::weak_ptr<const NodeIndex> index;
+  };
+  /// Of all targets together at most this many nodes are kept; pods beyond wait without preempting until their next filter.
+  static constexpr std::size_t kTargetLimit = 2'000'000;
+
+  void RememberRefused(const PodRef& pod, Request request, Nearest nearest, Targets targets, Clock::Mono now);
   void Forget(std::string_view uid);
 
   /// From BeginRead to EndRead a full read of the pods names all that exist; what was neither touched nor seen since is forgotten at its end.
@@ -48,6 +57,7 @@ class PodMemory {
 
   std::vector<Engine::Waiting> waiting() const;
   std::size_t waiting_count() const;
+  std::vector<Engine::Preemptor> Preemptors(std::size_t limit) const;
   /// Requests of the waiting pods with their namespaces, equal ones once, longest-waiting first, at most `limit`.
   struct WaitingRequest {
     std::string ns;
@@ -64,9 +74,11 @@ class PodMemory {
     Nearest nearest;
     Clock::Mono since;       ///< waiting since
     std::uint64_t read = 0;  ///< begun when it was last touched or seen
+    Targets targets;
   };
   using Entries = std::list<Entry>;  // least recently touched first
   Entry& Touch(const PodRef& pod) PARTAGE_REQUIRES(mutex_);
+  void SetTargets(Entry& entry, Targets targets) PARTAGE_REQUIRES(mutex_);
   void Erase(Entries::iterator entry) PARTAGE_REQUIRES(mutex_);
 
   mutable Mutex mutex_;
@@ -74,6 +86,9 @@ class PodMemory {
   std::unordered_map<std::string, Entries::iterator> by_uid_ PARTAGE_GUARDED_BY(mutex_);
   std::size_t waiting_ PARTAGE_GUARDED_BY(mutex_) = 0;
   std::uint64_t reads_ PARTAGE_GUARDED_BY(mutex_) = 0;
+  const std::shared_ptr<std::atomic<std::size_t>> target_nodes_ = std::make_shared<std::atomic<std::size_t>>(0);  // kept in lists
+  std::size_t with_targets_ PARTAGE_GUARDED_BY(mutex_) = 0;
+  Targets last_targets_ PARTAGE_GUARDED_BY(mutex_);  // pods refused one after another mostly have the same
 };
 
 }  // namespace partage::scheduler

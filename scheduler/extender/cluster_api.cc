@@ -24,6 +24,15 @@ Result<> CheckName(std::string_view what, std::string_view name) {
   return Fail(Code::kInvalid, "{} \"{}\" is not a Kubernetes name (a-z, 0-9, '-', '.')", what, name.substr(0, kLongestName));
 }
 
+// A budget answers with the status of a throttled call, and one cause more.
+bool NamesBudget(const std::string& status) {
+  const auto document = nlohmann::json::parse(status, nullptr, false);
+  const auto causes = nlohmann::json::json_pointer("/details/causes");
+  if (!document.is_object() || !document.contains(causes) || !document[causes].is_array()) return false;
+  return std::any_of(document[causes].begin(), document[causes].end(),
+                     [](const auto& cause) { return cause.is_object() && cause.value("reason", nlohmann::json()) == "DisruptionBudget"; });
+}
+
 class KubeClusterApi final : public ClusterApi {
  public:
   explicit KubeClusterApi(k8s::Client& client) : client_(client) {}
@@ -44,6 +53,17 @@ class KubeClusterApi final : public ClusterApi {
     if (!reply) return Fail(reply.error());
     auto pod = k8s::DecodePodText(reply->body);
     return pod ? pod : Fail(pod.error(), fmt::format("GET {}", *path));
+  }
+
+  Result<Evicted> Evict(const k8s::Eviction& eviction) override {
+    auto path = PodPath(eviction.ns, eviction.name);
+    if (!path) return Fail(path.error());
+    *path += "/eviction";
+    const auto reply = client_.PostBy(eviction.send_by, *path, k8s::EncodeEviction(eviction));
+    if (reply && (reply->status == 404 || reply->status == 409)) return Evicted::kGone;
+    if (reply && reply->status == 429 && NamesBudget(reply->body)) return Evicted::kProtected;
+    const auto done = Done(reply, "POST", *path);
+    return done ? Result<Evicted>(Evicted::kYes) : Fail(done.error());
   }
 
   Result<> AnnotateNode(const std::string& node, const std::string& key, const std::string& value) override {

@@ -7,6 +7,7 @@
 
 #include "base/result.h"
 #include "k8s/api/binding.h"
+#include "k8s/api/eviction.h"
 #include "k8s/api/pod.h"
 #include "k8s/client/client.h"
 
@@ -23,6 +24,14 @@ class ClusterApi {
 
   /// The live pod. kNotFound when gone.
   virtual Result<k8s::Pod> GetPod(const std::string& ns, const std::string& name) = 0;
+
+  enum class Evicted {
+    kYes,        ///< the pod is being deleted; in a dry run: it would be
+    kGone,       ///< no pod of that UID is there any more
+    kProtected,  ///< a PodDisruptionBudget says no
+  };
+  /// One POST …/eviction. Errors as WriteBinding's, without kConflict and kNotFound. kUnknown also where the server itself fails, as with two budgets on one pod.
+  virtual Result<Evicted> Evict(const k8s::Eviction& eviction) = 0;
 
   /// Sets one annotation of a node (merge patch): kube-scheduler then retries the pods an extender refused.
   virtual Result<> AnnotateNode(const std::string& node, const std::string& key, const std::string& value) = 0;

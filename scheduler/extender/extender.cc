@@ -134,7 +134,7 @@ class Extender::Impl {
     return EncodePriorities(args.names, engine_.Prioritize(pod, args.candidates()));
   }
 
-  PodInput InputOf(const k8s::Pod& pod) const { return {RefOf(pod), requests_.Of(pod), pod.has_soft_preferences}; }
+  PodInput InputOf(const k8s::Pod& pod) const { return {RefOf(pod), requests_.Of(pod), pod.has_soft_preferences, pod.never_preempts}; }
 
   static bool NotOurs(const PodInput& pod) { return pod.request && *pod.request == nullptr; }
 

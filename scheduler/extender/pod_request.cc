@@ -7,7 +7,7 @@
 
 namespace partage::scheduler {
 
-PodRef RefOf(const k8s::Pod& pod) { return {pod.ns, pod.name, pod.uid}; }
+PodRef RefOf(const k8s::Pod& pod) { return {pod.ns, pod.name, pod.uid, pod.priority}; }
 
 PodRequests::PodRequests(const vendors::Catalog& vendors) : vendors_(vendors), policies_(RegisteredPolicyNames()) {}
 

@@ -27,6 +27,18 @@ Result<> Cluster::Nominate(const PodRef& pod, std::string_view node, std::chrono
 }
 void Cluster::DropNominal(const PodRef& pod) { impl_->DropNominal(pod); }
 std::optional<std::string> Cluster::NominalNode(const PodRef& pod) const { return impl_->NominalNode(pod); }
+Result<> Cluster::Claim(const PodRef& pod, std::string_view node, std::chrono::milliseconds ttl, std::span<const PodUid> leaving,
+                        const Placer& place, const device::QuotaTraits& traits) {
+  return impl_->Claim(pod, node, ttl, leaving, place, traits);
+}
+bool Cluster::RenewClaim(const PodRef& pod, std::chrono::milliseconds ttl) { return impl_->RenewClaim(pod, ttl); }
+void Cluster::DropClaim(const PodRef& pod) { impl_->DropClaim(pod); }
+std::optional<std::string> Cluster::ClaimedNode(const PodRef& pod) const { return impl_->ClaimedNode(pod); }
+std::optional<std::string> Cluster::NodeWithRipeClaim(std::span<const std::string> nodes) const { return impl_->NodeWithRipeClaim(nodes); }
+void Cluster::NoteEvicted(const PodUid& uid) { impl_->NoteEvicted(uid); }
+std::optional<Cluster::Tenancy> Cluster::Inspect(std::string_view node) const { return impl_->Inspect(node); }
+std::optional<PodRef> Cluster::Who(const PodUid& uid) const { return impl_->Who(uid); }
+std::int32_t Cluster::lowest_priority() const { return impl_->lowest_priority(); }
 std::size_t Cluster::ExpireNominals() { return impl_->ExpireNominals(); }
 std::optional<std::string> Cluster::QuotaRefusal(std::string_view ns, const device::QuotaTraits& traits,
                                                  const device::Allocation& allocation) const {

@@ -6,9 +6,12 @@
 #include <functional>
 #include <memory>
 #include <optional>
+#include <span>
 #include <string>
 #include <string_view>
 #include <vector>
+
+#include <boost/container/small_vector.hpp>
 
 #include "base/clock.h"
 #include "base/result.h"
@@ -23,6 +26,7 @@ namespace partage::scheduler {
 /// Which pod. `uid` decides; the names are for people.
 struct PodRef {
   std::string ns, name, uid;
+  std::int32_t priority = 0;  ///< spec.priority, where whoever speaks of the pod knows it
   std::string FullName() const { return ns + "/" + name; }
 };
 
@@ -40,6 +44,8 @@ struct PodObservation {
   std::uint64_t resource_version = 0;
   std::string node;                              ///< spec.nodeName; empty: not bound
   bool finished = false;                         ///< Succeeded or Failed
+  bool terminating = false;                      ///< deleted, but its containers may still run
+  std::uint32_t created = 0;                     ///< seconds since 1970
   std::vector<device::UuidUsage> usage;          ///< from its allocation; empty: takes nothing
   std::vector<device::VendorUsage> quota_usage;  ///< the same, as quotas count it
   device::QuotaTraits quota_traits;
@@ -86,9 +92,13 @@ class Reservation {
 ///      │            ▼  pod gone       ▼ given back (bind refused)              ▼
 ///      └────────────┴────────────────┴─────────────────────────────────────────┘
 ///
+/// A claim is a nominal share whose room is still taken by pods that are being evicted for it: Claim books it on top of theirs, so that what they leave behind is
+/// nobody else's. It ends as a nominal share does, or becomes one with the pod's next filter that finds the room free.
+///
 /// Idempotent: the same observation twice changes nothing; an observation older (by resourceVersion) than one already seen, or of a pod known to be
 /// deleted or finished, is ignored, so events in any order end in the same state.
-/// Invariants (CheckInvariants): per device, free = total − Σ shares of the pods known on it; Reserve and Nominate never let Σ exceed capacity.
+/// Invariants (CheckInvariants): per device, free = total − Σ shares of the pods known on it; Reserve and Nominate never let Σ exceed capacity. Only a claim does,
+/// by what the pods that leave for it hold.
 class Cluster {
  public:
   explicit Cluster(const Clock& clock);
@@ -118,6 +128,8 @@ class Cluster {
   void BeginQuotaList();
   void EndQuotaList();
 
+  enum class ShareState : std::uint8_t { kNominal, kClaimed, kReserved, kBound };
+
   // --- Decisions. Visible in the snapshot when they return. ---
 
   /// Chooses devices on a node, given its current state under the writer's lock. Must be pure and quick. An error refuses.
@@ -128,9 +140,9 @@ class Cluster {
   /// otherwise; nothing is held then.
   Result<> Nominate(const PodRef& pod, std::string_view node, std::chrono::milliseconds ttl, const Placer& place,
                     const device::QuotaTraits& traits = {});
-  /// Ends the pod's nominal share, if it has one.
+  /// Ends the pod's nominal share, if it has one. A claim stays.
   void DropNominal(const PodRef& pod);
-  /// The node of the pod's nominal share.
+  /// The node of the pod's nominal share or claim.
   std::optional<std::string> NominalNode(const PodRef& pod) const;
   /// Ends nominal shares whose time has passed; returns how many.
   std::size_t ExpireNominals();
@@ -152,6 +164,46 @@ class Cluster {
   /// Ends an unresolved bind: bound keeps the share, otherwise it is given back. No effect when a watch has settled it already.
   void Settle(const PodRef& pod, bool bound);
 
+  // --- Preemption. ---
+
+  /// Books `pod` on `node` for `ttl` on top of the shares of `leaving` and of every pod there that is terminating: `place` sees the node without them.
+  /// Replaces the pod's nominal share or claim. A Nominate that refuses leaves the claim as it is.
+  /// kConflict: bound already, or its bind is in flight, or one of `leaving` no longer holds a share of that node. Otherwise as Nominate.
+  Result<> Claim(const PodRef& pod, std::string_view node, std::chrono::milliseconds ttl, std::span<const PodUid> leaving,
+                 const Placer& place, const device::QuotaTraits& traits = {});
+  /// The claim lasts for `ttl` from now. False when the pod has none.
+  bool RenewClaim(const PodRef& pod, std::chrono::milliseconds ttl);
+  void DropClaim(const PodRef& pod);
+  /// The node of the pod's claim.
+  std::optional<std::string> ClaimedNode(const PodRef& pod) const;
+  /// The first of these nodes with a claim whose room has come free.
+  std::optional<std::string> NodeWithRipeClaim(std::span<const std::string> nodes) const;
+  /// The pod has been evicted: its share comes free without anyone doing more.
+  void NoteEvicted(const PodUid& uid);
+
+  /// One pod with a share on a node.
+  struct Tenant {
+    PodUid uid;
+    std::int32_t priority = 0;
+    std::uint32_t created = 0;
+    ShareState state = ShareState::kBound;
+    bool terminating = false;
+    bool troubled = false;  ///< what it holds is not known for certain
+    boost::container::small_vector<PositionUsage, 1> shares;
+  };
+  /// One node at one moment, for trials: `block` holds it alone, at `row`, with the shares of all tenants taken off.
+  struct Tenancy {
+    Block block;
+    std::uint32_t row = 0;
+    std::vector<Tenant> tenants;
+  };
+  /// nullopt when there is no such node.
+  std::optional<Tenancy> Inspect(std::string_view node) const;
+  /// Who has this UID, if it holds a share; `uid` as the API server writes it.
+  std::optional<PodRef> Who(const PodUid& uid) const;
+  /// No pod that ever held a share had a lower priority: a pod of this one has nobody to preempt.
+  std::int32_t lowest_priority() const;
+
   // --- For requeueing, metrics, people. ---
 
   /// Nodes on which something became free since the last call (share ended, capacity grew, quarantine lifted), by name.
@@ -163,18 +215,18 @@ class Cluster {
   void VisitQuotas(const std::function<void(const QuotaLedger::Entry&)>& visit) const;
 
   struct Counts {
-    std::size_t nodes = 0, devices = 0, pods_bound = 0, reserved = 0, nominal = 0, quarantined_nodes = 0;
-    std::size_t overcommitted_devices = 0;  ///< Σ shares > capacity: the node shrank, or two writers
+    std::size_t nodes = 0, devices = 0, pods_bound = 0, reserved = 0, nominal = 0, claimed = 0, quarantined_nodes = 0;
+    std::size_t overcommitted_devices = 0;  ///< Σ shares without claims > capacity: the node shrank, or two writers
   };
   Counts counts() const;
 
-  enum class ShareState : std::uint8_t { kNominal, kReserved, kBound };
   struct PodEntry {
     std::string_view ns, name;
     PodUid uid;
     ShareState state;
     std::vector<device::UuidUsage> usage;
     std::string_view allocation_error;
+    std::int32_t priority = 0;
   };
   /// Every pod with a share on this node. The views are valid during the call only.
   void VisitPods(std::string_view node, const std::function<void(const PodEntry&)>& visit) const;
@@ -187,7 +239,7 @@ class Cluster {
   std::unique_ptr<Impl> impl_;
 };
 
-/// "nominal", "reserved", "bound".
+/// "nominal", "claimed", "reserved", "bound".
 std::string_view ToString(Cluster::ShareState state);
 
 }  // namespace partage::scheduler

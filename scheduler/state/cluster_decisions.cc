@@ -16,16 +16,16 @@ std::string WhereBound(const PodRef& pod, const std::string& node, ShareState st
 Result<> Cluster::Impl::RefuseIfHeld(const PodRef& pod, const PodUid& uid) const {
   if (pods_.buried(uid)) return Fail(Code::kNotFound, "pod {} is finished or deleted", pod.FullName());
   const PodRecord* record = pods_.Find(uid);
-  if (record != nullptr && record->state != ShareState::kNominal) {
+  if (record != nullptr && !nominal_.contains(uid)) {
     return Fail(Code::kConflict, "{}", WhereBound(pod, table_.Name(record->node), record->state));
   }
   return {};
 }
 
 // Asks the placer and checks its answer: whatever a policy does, no device is given out beyond its capacity.
-Result<device::Allocation> Cluster::Impl::Place(const PodRef& pod, NodeId id, const Placer& place,
+Result<device::Allocation> Cluster::Impl::Place(const PodRef& pod, NodeId id, const Block& block, const Placer& place,
                                                 const device::QuotaTraits& traits) const {
-  auto allocation = place(table_.block(id), id % kBlockNodes);
+  auto allocation = place(block, id % kBlockNodes);
   if (!allocation) return Fail(allocation.error());
   std::vector<PositionUsage> shares;
   for (const auto& [uuid, usage] : device::CollapseUsage(*allocation)) {
@@ -33,7 +33,7 @@ Result<device::Allocation> Cluster::Impl::Place(const PodRef& pod, NodeId id, co
     if (position < 0) return Fail(Code::kInternal, "pod {}: placed on unknown device {} of node {}", pod.FullName(), uuid, table_.Name(id));
     shares.push_back({static_cast<std::uint32_t>(position), usage});
   }
-  if (!table_.row(id).open || !table_.CanTake(id, shares)) {
+  if (!block.rows[id % kBlockNodes].open || !block.CanTake(id % kBlockNodes, shares)) {
     return Fail(Code::kInternal, "pod {}: placed beyond the capacity of node {}", pod.FullName(), table_.Name(id));
   }
   if (const auto over = OverQuota(pod.ns, traits, *allocation)) return Fail(Code::kInvalid, "{}", *over);
@@ -52,25 +52,20 @@ std::optional<std::string> Cluster::Impl::QuotaRefusal(std::string_view ns, cons
   return OverQuota(ns, traits, allocation);
 }
 
-// A share that is no watch's word but our own decision.
-void Cluster::Impl::Hold(const PodRef& pod, NodeId node, ShareState state, const device::Allocation& allocation,
-                         const device::QuotaTraits& traits) {
-  PodRecord& record = Put(pod, node, state, device::CollapseUsage(allocation), "", 0);
-  record.charge = quotas_.Take(record.uid, pod.ns, traits, device::UsageByVendor(allocation));
-}
-
 Result<> Cluster::Impl::Nominate(const PodRef& pod, std::string_view node, std::chrono::milliseconds ttl, const Placer& place,
                                  const device::QuotaTraits& traits) {
   MutexLock lock(mutex_);
   const PodUid uid(pod.uid);
   if (auto free = RefuseIfHeld(pod, uid); !free) return free;
+  const auto claim = TakeClaim(uid);
   Remove(uid);
   const NodeId id = Open(node);
   auto allocation =
       id == kNoNode ? Result<device::Allocation>(Fail(Code::kNotFound, "node {} does not exist", node)) : Place(pod, id, place, traits);
   if (allocation) {
-    Hold(pod, id, ShareState::kNominal, *allocation, traits);
-    nominal_[uid] = {std::move(*allocation), clock_.Now() + ttl};
+    Hold(pod, id, ShareState::kNominal, {std::move(*allocation), clock_.Now() + ttl, traits});
+  } else if (claim) {
+    Hold(pod, Open(claim->allocation.node), ShareState::kClaimed, *claim);
   }
   PublishLocked();
   return allocation ? Result<>() : Result<>(Fail(allocation.error()));
@@ -79,7 +74,7 @@ Result<> Cluster::Impl::Nominate(const PodRef& pod, std::string_view node, std::
 void Cluster::Impl::DropNominal(const PodRef& pod) {
   MutexLock lock(mutex_);
   const PodUid uid(pod.uid);
-  if (!nominal_.contains(uid)) return;
+  if (!nominal_.contains(uid) || IsClaimed(uid)) return;
   Remove(uid);
   PublishLocked();
 }
@@ -112,6 +107,8 @@ Result<Reservation> Cluster::Impl::Reserve(Cluster& owner, const PodRef& pod, st
   if (const auto nominal = nominal_.find(uid); nominal != nominal_.end() && nominal->second.allocation.node == node) {
     kept = nominal->second.allocation;
   }
+  PodRef named = pod;  // a bind call does not say the priority
+  if (const PodRecord* record = pods_.Find(uid); record != nullptr) named.priority = record->priority;
   Remove(uid);
   if (id == kNoNode) {
     PublishLocked();
@@ -123,7 +120,8 @@ Result<Reservation> Cluster::Impl::Reserve(Cluster& owner, const PodRef& pod, st
                          : Result<device::Allocation>(Fail(Code::kNotFound, "no nominal share"));
   if (!allocation) allocation = Place(pod, id, place, traits);
   if (allocation) {
-    Hold(pod, id, ShareState::kReserved, *allocation, traits);
+    PodRecord& record = Put(named, id, ShareState::kReserved, device::CollapseUsage(*allocation), "", 0);
+    record.charge = quotas_.Take(uid, pod.ns, traits, device::UsageByVendor(*allocation));
     reserved_[uid] = {*allocation, {}};
   }
   PublishLocked();
@@ -157,6 +155,12 @@ void Cluster::Impl::Settle(const PodRef& pod, bool bound) {
     Remove(uid);
     PublishLocked();
   }
+}
+
+void Cluster::Impl::Hold(const PodRef& pod, NodeId id, ShareState state, Held held) {
+  PodRecord& record = Put(pod, id, state, device::CollapseUsage(held.allocation), "", 0);
+  record.charge = quotas_.Take(record.uid, pod.ns, held.traits, device::UsageByVendor(held.allocation));
+  nominal_[PodUid(pod.uid)] = std::move(held);
 }
 
 }  // namespace partage::scheduler

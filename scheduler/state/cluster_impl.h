@@ -2,6 +2,8 @@
 // Inside of Cluster, for scheduler/state/cluster*.cc only.
 #pragma once
 
+#include <atomic>
+#include <limits>
 #include <map>
 #include <unordered_map>
 
@@ -55,6 +57,17 @@ class Cluster::Impl {
   std::optional<device::Allocation> InFlight(const PodRef& pod) const PARTAGE_EXCLUDES(mutex_);
   void Settle(const PodRef& pod, bool bound) PARTAGE_EXCLUDES(mutex_);
 
+  Result<> Claim(const PodRef& pod, std::string_view node, std::chrono::milliseconds ttl, std::span<const PodUid> leaving,
+                 const Placer& place, const device::QuotaTraits& traits) PARTAGE_EXCLUDES(mutex_);
+  bool RenewClaim(const PodRef& pod, std::chrono::milliseconds ttl) PARTAGE_EXCLUDES(mutex_);
+  void DropClaim(const PodRef& pod) PARTAGE_EXCLUDES(mutex_);
+  std::optional<std::string> ClaimedNode(const PodRef& pod) const PARTAGE_EXCLUDES(mutex_);
+  std::optional<std::string> NodeWithRipeClaim(std::span<const std::string> nodes) const PARTAGE_EXCLUDES(mutex_);
+  void NoteEvicted(const PodUid& uid) PARTAGE_EXCLUDES(mutex_);
+  std::optional<Tenancy> Inspect(std::string_view node) const PARTAGE_EXCLUDES(mutex_);
+  std::optional<PodRef> Who(const PodUid& uid) const PARTAGE_EXCLUDES(mutex_);
+  std::int32_t lowest_priority() const { return lowest_priority_.load(std::memory_order_relaxed); }
+
   std::vector<std::string> TakeFreedNodes() PARTAGE_EXCLUDES(mutex_);
   bool TakeFreedQuota() PARTAGE_EXCLUDES(mutex_);
   void VisitQuotas(const std::function<void(const QuotaLedger::Entry&)>& visit) const PARTAGE_EXCLUDES(mutex_);
@@ -74,6 +87,7 @@ class Cluster::Impl {
   struct Held {
     device::Allocation allocation;
     Clock::Mono until{};  // nominal only
+    device::QuotaTraits traits;
   };
   using UidMap = std::unordered_map<PodUid, Held, PodUid::Hash>;
 
@@ -89,13 +103,22 @@ class Cluster::Impl {
   void Match(PodRecord& record, const std::vector<device::UuidUsage>& usage, const std::string& error) PARTAGE_REQUIRES(mutex_);
   PodRecord& Put(const PodRef& pod, NodeId node, ShareState state, const std::vector<device::UuidUsage>& usage, const std::string& error,
                  std::uint64_t version) PARTAGE_REQUIRES(mutex_);
-  void Hold(const PodRef& pod, NodeId node, ShareState state, const device::Allocation& allocation, const device::QuotaTraits& traits)
-      PARTAGE_REQUIRES(mutex_);
+  void NoteAbout(PodRecord& record, const PodObservation& seen) PARTAGE_REQUIRES(mutex_);
   bool Remove(const PodUid& uid) PARTAGE_REQUIRES(mutex_);
   bool SameShare(const PodRecord& record, const PodObservation& pod) const PARTAGE_REQUIRES(mutex_);
 
+  /// `block` is the node's, or a trial's.
+  Result<device::Allocation> Place(const PodRef& pod, NodeId id, const Block& block, const Placer& place,
+                                   const device::QuotaTraits& traits) const PARTAGE_REQUIRES(mutex_);
   Result<device::Allocation> Place(const PodRef& pod, NodeId id, const Placer& place, const device::QuotaTraits& traits) const
-      PARTAGE_REQUIRES(mutex_);
+      PARTAGE_REQUIRES(mutex_) {
+    return Place(pod, id, table_.block(id), place, traits);
+  }
+  Result<Block> WithoutLeaving(NodeId id, std::span<const PodUid> leaving) const PARTAGE_REQUIRES(mutex_);
+  std::optional<Held> TakeClaim(const PodUid& uid) PARTAGE_REQUIRES(mutex_);
+  void Hold(const PodRef& pod, NodeId id, ShareState state, Held held) PARTAGE_REQUIRES(mutex_);
+  bool RipeClaimOn(NodeId id) const PARTAGE_REQUIRES(mutex_);
+  bool IsClaimed(const PodUid& uid) const PARTAGE_REQUIRES(mutex_);
   Result<> RefuseIfHeld(const PodRef& pod, const PodUid& uid) const PARTAGE_REQUIRES(mutex_);
   void PublishLocked() PARTAGE_REQUIRES(mutex_);
   Result<> CheckNode(NodeId id) const PARTAGE_REQUIRES(mutex_);
@@ -106,13 +129,14 @@ class Cluster::Impl {
   std::vector<Node> nodes_ PARTAGE_GUARDED_BY(mutex_);  // by NodeId
   PodLedger pods_ PARTAGE_GUARDED_BY(mutex_);
   QuotaLedger quotas_ PARTAGE_GUARDED_BY(mutex_);
-  UidMap nominal_ PARTAGE_GUARDED_BY(mutex_);
+  UidMap nominal_ PARTAGE_GUARDED_BY(mutex_);  // claims too
   UidMap reserved_ PARTAGE_GUARDED_BY(mutex_);
   std::vector<NodeId> freed_ PARTAGE_GUARDED_BY(mutex_);
   std::map<std::string, std::uint64_t, std::less<>> forgotten_nodes_ PARTAGE_GUARDED_BY(mutex_);
   std::uint64_t sequence_ PARTAGE_GUARDED_BY(mutex_) = 1;
   std::uint64_t node_list_began_ PARTAGE_GUARDED_BY(mutex_) = 0;
   std::uint64_t pod_list_began_ PARTAGE_GUARDED_BY(mutex_) = 0;
+  std::atomic<std::int32_t> lowest_priority_ = std::numeric_limits<std::int32_t>::max();
   // Held for the copy of a pointer only, so that readers never wait for mutex_. Not std::atomic<std::shared_ptr>: libstdc++ 12 unlocks its
   // readers with relaxed order, a data race with the next store.
   mutable Mutex published_mutex_;

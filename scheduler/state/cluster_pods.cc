@@ -49,10 +49,22 @@ PodRecord& Cluster::Impl::Put(const PodRef& pod, NodeId node, ShareState state, 
   record.state = state;
   record.resource_version = version;
   record.touched = ++sequence_;
+  record.priority = pod.priority;
+  lowest_priority_ = std::min(lowest_priority_.load(), pod.priority);
   NodeOf(node);
   Match(record, usage, error);
   if (record.trouble) RefreshQuarantine(node);
   return record;
+}
+
+// What may change about a pod whose share stays.
+void Cluster::Impl::NoteAbout(PodRecord& record, const PodObservation& seen) {
+  record.resource_version = std::max(record.resource_version, seen.resource_version);
+  record.touched = ++sequence_;
+  record.priority = seen.pod.priority;
+  lowest_priority_ = std::min(lowest_priority_.load(), seen.pod.priority);
+  record.created = seen.created;
+  record.terminating = record.terminating || seen.terminating;
 }
 
 // Gives back whatever the pod holds. False when it held nothing.
@@ -106,13 +118,15 @@ void Cluster::Impl::ObservePod(PodObservation seen) {
   }
   std::sort(seen.usage.begin(), seen.usage.end(), [](const auto& a, const auto& b) { return a.uuid < b.uuid; });
   if (record != nullptr && SameShare(*record, seen)) {
-    record->resource_version = std::max(record->resource_version, seen.resource_version);
-    record->touched = ++sequence_;
+    NoteAbout(*record, seen);
     return;
   }
+  const bool evicted = record != nullptr && record->terminating;
   Remove(uid);
   PodRecord& fresh = Put(seen.pod, table_.Add(seen.node), ShareState::kBound, seen.usage, seen.allocation_error, seen.resource_version);
   fresh.charge = quotas_.Take(uid, seen.pod.ns, seen.quota_traits, seen.quota_usage);
+  fresh.terminating = evicted;
+  NoteAbout(fresh, seen);
 }
 
 void Cluster::Impl::ForgetPod(const PodRef& pod) {

@@ -9,6 +9,23 @@ namespace {
 
 using ShareState = Cluster::ShareState;
 
+std::size_t Overcommitted(const Block& block, const NodeRow& row) {
+  std::size_t devices = 0;
+  for (std::uint32_t d = row.first; d < row.first + row.count; ++d) {
+    devices += block.free_slots[d] < 0 || block.free_mib[d] < 0 || block.free_cores[d] < 0 ? 1 : 0;
+  }
+  return devices;
+}
+
+// The claims may be newer than the block, or than the node's devices in it.
+std::size_t OvercommittedWithout(const Block& block, NodeId id, std::vector<PositionUsage> claims) {
+  const std::uint32_t row = id % kBlockNodes;
+  Block only = block.Only(row);
+  std::erase_if(claims, [&](const PositionUsage& claim) { return claim.position >= only.rows[row].count; });
+  only.Apply(row, claims, -1);
+  return Overcommitted(only, only.rows[row]);
+}
+
 }  // namespace
 
 std::vector<std::string> Cluster::Impl::TakeFreedNodes() {
@@ -35,11 +52,17 @@ void Cluster::Impl::VisitQuotas(const std::function<void(const QuotaLedger::Entr
 
 Cluster::Counts Cluster::Impl::counts() const {
   Counts counts;
+  std::map<NodeId, std::vector<PositionUsage>> claims;
   {
     MutexLock lock(mutex_);
-    counts.nominal = nominal_.size();
     counts.reserved = reserved_.size();
-    counts.pods_bound = pods_.size() - counts.nominal - counts.reserved;
+    counts.pods_bound = pods_.size() - nominal_.size() - counts.reserved;
+    for (const auto& [uid, held] : nominal_) {
+      const PodRecord& record = *pods_.Find(uid);
+      ++(record.state == ShareState::kClaimed ? counts.claimed : counts.nominal);
+      if (record.state == ShareState::kClaimed)
+        claims[record.node].insert(claims[record.node].end(), record.shares.begin(), record.shares.end());
+    }
   }
   const auto now = snapshot();
   counts.nodes = now->index->size();
@@ -48,9 +71,8 @@ Cluster::Counts Cluster::Impl::counts() const {
     const NodeRow& row = now->row(id);
     counts.devices += row.count;
     counts.quarantined_nodes += row.open ? 0 : 1;
-    for (std::uint32_t d = row.first; d < row.first + row.count; ++d) {
-      counts.overcommitted_devices += block.free_slots[d] < 0 || block.free_mib[d] < 0 || block.free_cores[d] < 0 ? 1 : 0;
-    }
+    const auto claimed = claims.find(id);
+    counts.overcommitted_devices += claimed == claims.end() ? Overcommitted(block, row) : OvercommittedWithout(block, id, claimed->second);
   }
   return counts;
 }
@@ -60,8 +82,8 @@ void Cluster::Impl::VisitPods(std::string_view node, const std::function<void(co
   const NodeId id = table_.Find(node);
   if (id == kNoNode) return;
   for (const PodRecord* pod = pods_.First(id); pod != nullptr; pod = pods_.Next(*pod)) {
-    visit(
-        {pod->name.ns(), pod->name.name(), pod->uid, pod->state, UsageOf(*pod), pod->trouble ? std::string_view(pod->trouble->error) : ""});
+    visit({pod->name.ns(), pod->name.name(), pod->uid, pod->state, UsageOf(*pod), pod->trouble ? std::string_view(pod->trouble->error) : "",
+           pod->priority});
   }
 }
 
@@ -109,13 +131,14 @@ Result<> Cluster::Impl::CheckInvariants() const {
     if (auto ok = CheckNode(id); !ok) return ok;
     for (const PodRecord* pod = pods_.First(id); pod != nullptr; pod = pods_.Next(*pod)) ++listed;
   }
+  const auto held_for_later = [](ShareState state) { return state == ShareState::kNominal || state == ShareState::kClaimed; };
   if (listed != pods_.size()) return Fail(Code::kInternal, "{} pods by node, {} by UID", listed, pods_.size());
   std::size_t nominal = 0, reserved = 0;
   for (const PodUid& uid : pods_.Uids()) {
     const ShareState state = pods_.Find(uid)->state;
-    nominal += state == ShareState::kNominal ? 1 : 0;
+    nominal += held_for_later(state) ? 1 : 0;
     reserved += state == ShareState::kReserved ? 1 : 0;
-    if ((state == ShareState::kNominal) != nominal_.contains(uid) || (state == ShareState::kReserved) != reserved_.contains(uid)) {
+    if (held_for_later(state) != nominal_.contains(uid) || (state == ShareState::kReserved) != reserved_.contains(uid)) {
       return Fail(Code::kInternal, "pod {}: its state and the list of held shares disagree", uid.ToString());
     }
   }
@@ -128,6 +151,7 @@ Result<> Cluster::Impl::CheckInvariants() const {
 std::string_view ToString(Cluster::ShareState state) {
   switch (state) {
     case Cluster::ShareState::kNominal: return "nominal";
+    case Cluster::ShareState::kClaimed: return "claimed";
     case Cluster::ShareState::kReserved: return "reserved";
     case Cluster::ShareState::kBound: return "bound";
   }

@@ -150,7 +150,9 @@ Result<device::NodeInventory> ReadInventory(const k8s::Node& node, const vendors
 
 PodObservation Observe(const k8s::Pod& pod, const vendors::Catalog& vendors) {
   PodObservation seen;
-  seen.pod = {pod.ns, pod.name, pod.uid};
+  seen.pod = {pod.ns, pod.name, pod.uid, pod.priority};
+  seen.terminating = pod.deleting;
+  seen.created = pod.created;
   seen.resource_version = pod.resource_version;
   seen.node = pod.node_name;
   seen.finished = pod.terminal();

@@ -157,28 +157,8 @@ void NodeTable::SetQuarantine(NodeId id, const std::string& reason) {
   row.open = row.present && reason.empty();
 }
 
-void NodeTable::Apply(NodeId id, const std::vector<PositionUsage>& shares, int sign) {
-  if (shares.empty()) return;
-  Block& block = Mutable(id);
-  const std::uint32_t row = id % kBlockNodes;
-  for (const auto& [position, usage] : shares) {
-    const std::uint32_t d = block.rows[row].first + position;
-    block.free_slots[d] -= sign * usage.slots;
-    block.free_mib[d] -= sign * usage.mib;
-    block.free_cores[d] -= sign * usage.cores;
-    block.exclusive_shares[d] += usage.exclusive ? sign : 0;
-  }
-  block.RefreshRow(row);
-}
-
-bool NodeTable::CanTake(NodeId id, const std::vector<PositionUsage>& shares) const {
-  const Block& b = block(id);
-  for (const auto& [position, usage] : shares) {
-    const std::uint32_t d = row(id).first + position;
-    if (b.flags[d] != 0 || b.free_slots[d] < usage.slots || b.free_mib[d] < usage.mib || b.free_cores[d] < usage.cores) return false;
-    if (usage.exclusive && b.free_slots[d] != b.total_slots[d]) return false;
-  }
-  return true;
+void NodeTable::Apply(NodeId id, std::span<const PositionUsage> shares, int sign) {
+  if (!shares.empty()) Mutable(id).Apply(id % kBlockNodes, shares, sign);
 }
 
 std::shared_ptr<const Snapshot> NodeTable::MakeSnapshot() {

@@ -3,23 +3,16 @@
 
 #include <cstdint>
 #include <memory>
+#include <span>
 #include <string>
 #include <string_view>
 #include <vector>
 
 #include <boost/unordered/unordered_flat_map.hpp>
 
-#include "device/allocation.h"
 #include "scheduler/state/snapshot.h"
 
 namespace partage::scheduler {
-
-/// One pod's share of one device, by the device's position in its node's inventory.
-struct PositionUsage {
-  std::uint32_t position = 0;
-  device::DeviceUsage usage;
-  bool operator==(const PositionUsage&) const = default;
-};
 
 /// The writer's side of the snapshot: nodes, their blocks (copied before the first change after a publish), and what each device has free.
 /// Knows devices and amounts, not pods. Not thread-safe: guarded by Cluster's mutex.
@@ -42,9 +35,7 @@ class NodeTable {
   bool present(NodeId id) const { return row(id).present; }
 
   /// Takes shares off the node's devices (`sign` +1) or gives them back (-1).
-  void Apply(NodeId id, const std::vector<PositionUsage>& shares, int sign);
-  /// Whether the devices take these shares within capacity, exclusive ones alone.
-  bool CanTake(NodeId id, const std::vector<PositionUsage>& shares) const;
+  void Apply(NodeId id, std::span<const PositionUsage> shares, int sign);
 
   const Block& block(NodeId id) const { return *blocks_[id / kBlockNodes]; }
   const NodeRow& row(NodeId id) const { return block(id).rows[id % kBlockNodes]; }

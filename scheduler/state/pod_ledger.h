@@ -37,7 +37,10 @@ struct PodRecord {
   std::uint64_t resource_version = 0;
   std::uint64_t touched = 0;  ///< sequence number of the last sign of life, to tell what a full list must have named
   NodeId node = kNoNode;
+  std::int32_t priority = 0;
+  std::uint32_t created = 0;  ///< seconds since 1970
   Cluster::ShareState state = Cluster::ShareState::kBound;
+  bool terminating = false;
   boost::container::small_vector<PositionUsage, 1> shares;  ///< on devices the node has
   QuotaLedger::Charge charge;
 

@@ -65,6 +65,47 @@ void Block::RefreshRow(std::uint32_t row) {
   node.total = PackedAmount(total);
 }
 
+void Block::Apply(std::uint32_t row, std::span<const PositionUsage> shares, int sign) {
+  for (const auto& [position, usage] : shares) {
+    const std::uint32_t d = rows[row].first + position;
+    free_slots[d] -= sign * usage.slots;
+    free_mib[d] -= sign * usage.mib;
+    free_cores[d] -= sign * usage.cores;
+    exclusive_shares[d] += usage.exclusive ? sign : 0;
+  }
+  RefreshRow(row);
+}
+
+bool Block::CanTake(std::uint32_t row, std::span<const PositionUsage> shares) const {
+  for (const auto& [position, usage] : shares) {
+    const std::uint32_t d = rows[row].first + position;
+    if (flags[d] != 0 || free_slots[d] < usage.slots || free_mib[d] < usage.mib || free_cores[d] < usage.cores) return false;
+    if (usage.exclusive && free_slots[d] != total_slots[d]) return false;
+  }
+  return true;
+}
+
+Block Block::Only(std::uint32_t row) const {
+  const auto [first, count] = std::pair(rows[row].first, rows[row].count);
+  const auto part = [first = first, count = count](const auto& values) {
+    return std::decay_t<decltype(values)>(values.begin() + first, values.begin() + first + count);
+  };
+  Block only;
+  only.rows[row] = rows[row];
+  only.rows[row].first = 0;
+  only.infos = infos;
+  only.free_mib = part(free_mib);
+  only.free_cores = part(free_cores);
+  only.total_mib = part(total_mib);
+  only.total_cores = part(total_cores);
+  only.free_slots = part(free_slots);
+  only.total_slots = part(total_slots);
+  only.exclusive_shares = part(exclusive_shares);
+  only.kinds = part(kinds);
+  only.flags = part(flags);
+  return only;
+}
+
 DeviceView Block::View(std::uint32_t row, std::uint32_t position) const {
   const std::uint32_t d = rows[row].first + position;
   return {.device = &(*infos)[row]->inventory.devices[position],

@@ -10,6 +10,7 @@
 #include <string_view>
 #include <vector>
 
+#include "device/allocation.h"
 #include "device/device.h"
 #include "scheduler/framework/policy.h"
 
@@ -69,6 +70,13 @@ struct DeviceKind {
   bool operator==(const DeviceKind&) const = default;
 };
 
+/// One pod's share of one device, by the device's position in its node's inventory.
+struct PositionUsage {
+  std::uint32_t position = 0;
+  device::DeviceUsage usage;
+  bool operator==(const PositionUsage&) const = default;
+};
+
 /// 64 nodes and their devices, structure of arrays: a fit scan touches a few cache lines a node. Copied whole when one node in it changes.
 struct Block {
   std::array<NodeRow, kBlockNodes> rows;
@@ -82,6 +90,13 @@ struct Block {
   /// Recomputes a row's sums from its devices.
   void RefreshRow(std::uint32_t row);
   DeviceView View(std::uint32_t row, std::uint32_t position) const;
+
+  /// Takes shares off the row's devices (`sign` +1) or gives them back (-1).
+  void Apply(std::uint32_t row, std::span<const PositionUsage> shares, int sign);
+  /// Whether the row's devices take these shares within capacity, exclusive ones alone.
+  bool CanTake(std::uint32_t row, std::span<const PositionUsage> shares) const;
+  /// A block of this row alone, in its place, for trials: cheap to change.
+  Block Only(std::uint32_t row) const;
 };
 
 /// Names ⇄ ids of the present nodes. Immutable; renewed only when nodes come or go.

@@ -3,6 +3,8 @@
 
 #include <utility>
 
+#include "scheduler/state/pod_uid.h"
+
 namespace partage::sim {
 namespace {
 
@@ -50,6 +52,16 @@ Result<k8s::Pod> SimCluster::GetPod(const std::string& ns, const std::string& na
   const auto found = pods_.find(ns + "/" + name);
   if (found == pods_.end()) return Fail(NotFound("pods", ns + "/" + name));
   return found->second;
+}
+
+Result<scheduler::ClusterApi::Evicted> SimCluster::Evict(const k8s::Eviction& eviction) {
+  {
+    MutexLock lock(mutex_);
+    const auto found = pods_.find(eviction.ns + "/" + eviction.name);
+    if (found == pods_.end() || scheduler::PodUid(found->second.uid) != scheduler::PodUid(eviction.uid)) return Evicted::kGone;
+    if (eviction.dry_run) return Evicted::kYes;
+  }
+  return DeletePod(eviction.ns, eviction.name) ? Evicted::kYes : Evicted::kGone;
 }
 
 Result<> SimCluster::AnnotateNode(const std::string& node, const std::string& key, const std::string& value) {

@@ -29,6 +29,8 @@ class SimCluster final : public scheduler::ClusterApi {
   /// kConflict: a pod of that name has another UID, or is bound already.
   Result<> WriteBinding(const k8s::Binding& binding) override;
   Result<k8s::Pod> GetPod(const std::string& ns, const std::string& name) override;
+  /// Deletes at once: there are no budgets, and nothing runs.
+  Result<Evicted> Evict(const k8s::Eviction& eviction) override;
   Result<> AnnotateNode(const std::string& node, const std::string& key, const std::string& value) override;
 
   /// Adds a node, or replaces one of that name.

@@ -49,6 +49,8 @@ class InProcessApi final : public scheduler::ClusterApi {
     return k8s::DecodePodText(answer.body);
   }
 
+  Result<Evicted> Evict(const k8s::Eviction&) override { return Evicted::kProtected; }
+
   Result<> AnnotateNode(const std::string&, const std::string&, const std::string&) override { return {}; }
 
   std::size_t held_up() const { return held_up_.size(); }

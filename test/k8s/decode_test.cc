@@ -17,7 +17,7 @@ json FullPod() {
     "kind": "Pod", "apiVersion": "v1",
     "metadata": {"name": "p", "namespace": "ns", "uid": "u-1", "resourceVersion": "4711", "creationTimestamp": "2026-01-01T00:00:00Z",
                  "annotations": {"a/b": "1", "c": "{\"d\":[2]}"}, "managedFields": [{"manager": "kubectl", "fieldsV1": {"f:spec": {}}}]},
-    "spec": {"nodeName": "n1", "schedulerName": "default-scheduler", "priority": 1000,
+    "spec": {"nodeName": "n1", "schedulerName": "default-scheduler", "priority": 1000, "preemptionPolicy": "Never",
              "initContainers": [{"name": "i", "restartPolicy": "Always", "resources": {"limits": {"nvidia.com/gpu": "1"}}}],
              "containers": [{"name": "c", "image": "x", "resources": {
                  "limits": {"nvidia.com/gpu": "2", "nvidia.com/gpumem": 3000, "cpu": "1", "memory": "1Gi"},
@@ -45,6 +45,13 @@ std::string ErrorWith(const std::string& pointer, const json& value) {
   return pod.error().message;
 }
 
+TEST_CASE("A creation time that is none counts as absent, and preemption as allowed") {
+  for (const auto* time : {"", "yesterday", "2026-13-01T00:00:00Z", "1500-01-01T00:00:00Z"}) {
+    CHECK(Decode(At(FullPod(), "/metadata/creationTimestamp", time))->created == 0);
+  }
+  CHECK_FALSE(Decode(At(FullPod(), "/spec/preemptionPolicy", "PreemptLowerPriority"))->never_preempts);
+}
+
 TEST_CASE("Every field of a pod that Partage uses is read") {
   const auto pod = Decode(FullPod());
   REQUIRE(pod.has_value());
@@ -56,6 +63,8 @@ TEST_CASE("Every field of a pod that Partage uses is read") {
   CHECK(pod->node_name == "n1");
   CHECK(pod->scheduler_name == "default-scheduler");
   CHECK(pod->priority == 1000);
+  CHECK(pod->never_preempts);
+  CHECK(pod->created == 1767225600);
   CHECK(pod->phase == "Pending");
   CHECK(pod->nominated_node == "n2");
   CHECK_FALSE(pod->has_soft_preferences);

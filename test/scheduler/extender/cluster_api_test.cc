@@ -33,6 +33,32 @@ TEST_CASE("A Binding is posted to the pod's binding subresource") {
   CHECK(body["target"]["name"] == "gpu-1.example");
 }
 
+TEST_CASE("An eviction names the pod's UID, says when it is only a question, and keeps a budget apart from a busy server") {
+  RecordingClient client;
+  const auto api = MakeKubeClusterApi(client);
+  const auto answer = [&](int status, const std::string& body = "{}") {
+    client.answer = k8s::Reply{.status = status, .body = body};
+    return api->Evict({.ns = "team-a", .name = "p", .uid = "u", .dry_run = true});
+  };
+  CHECK(answer(201) == ClusterApi::Evicted::kYes);
+  CHECK(client.calls[0].path == "/api/v1/namespaces/team-a/pods/p/eviction");
+  const json body = json::parse(client.calls[0].body);
+  CHECK(body["apiVersion"] == "policy/v1");
+  CHECK(body["deleteOptions"]["preconditions"]["uid"] == "u");
+  CHECK(body["deleteOptions"]["dryRun"] == json::array({"All"}));
+  CHECK(answer(404) == ClusterApi::Evicted::kGone);
+  CHECK(answer(409) == ClusterApi::Evicted::kGone);
+  CHECK(answer(429, R"({"details":{"causes":[{"reason":"DisruptionBudget","message":"no"}]}})") == ClusterApi::Evicted::kProtected);
+  for (const auto* busy : {"{}", "", "[]", R"({"details":{"causes":[7]}})", R"({"details":{"causes":{}}})", R"({"details":7})"}) {
+    CHECK(answer(429, busy).error().code == Code::kUnavailable);
+  }
+  CHECK(answer(500).error().code == Code::kUnknown);
+  CHECK(answer(403).error().code == Code::kInvalid);
+  REQUIRE(api->Evict({.ns = "team-a", .name = "p", .uid = "u"}).error().code == Code::kInvalid);
+  CHECK_FALSE(json::parse(client.calls.back().body)["deleteOptions"].contains("dryRun"));
+  CHECK_FALSE(api->Evict({.ns = "a/b", .name = "p", .uid = "u"}));
+}
+
 TEST_CASE("Statuses and transport failures keep their meaning, and name the call") {
   RecordingClient client;
   const auto api = MakeKubeClusterApi(client);

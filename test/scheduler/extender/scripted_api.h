@@ -57,6 +57,18 @@ class ScriptedApi final : public scheduler::ClusterApi {
     return pod->second;
   }
 
+  /// Pods are not gone by it, as with a grace period: see Remove.
+  Result<Evicted> Evict(const k8s::Eviction& eviction) override {
+    const MutexLock lock(mutex_);
+    evictions_.push_back(eviction);
+    const std::string full_name = eviction.ns + "/" + eviction.name;
+    const auto found = pods_.find(full_name);
+    if (found == pods_.end() || scheduler::PodUid(found->second.uid) != scheduler::PodUid(eviction.uid)) return Evicted::kGone;
+    if (auto answer = eviction_answer_ ? eviction_answer_(eviction) : std::nullopt) return *answer;
+    if (!eviction.dry_run) found->second.deleting = true;
+    return Evicted::kYes;
+  }
+
   Result<> AnnotateNode(const std::string& node, const std::string& key, const std::string& value) override {
     const MutexLock lock(mutex_);
     if (annotate_error_) return Fail(*annotate_error_);
@@ -97,6 +109,11 @@ class ScriptedApi final : public scheduler::ClusterApi {
     const MutexLock lock(mutex_);
     every_write_ = std::move(write);
     every_read_ = std::move(read);
+  }
+  /// Asked about each eviction (under a lock); nullopt: served.
+  void Evictions(std::function<std::optional<Result<Evicted>>(const k8s::Eviction&)> answer) {
+    const MutexLock lock(mutex_);
+    eviction_answer_ = std::move(answer);
   }
   void FailAnnotations(std::optional<Error> error) {
     const MutexLock lock(mutex_);
@@ -139,6 +156,15 @@ class ScriptedApi final : public scheduler::ClusterApi {
   std::vector<k8s::Binding> writes() const {
     const MutexLock lock(mutex_);
     return writes_;
+  }
+  /// Names of the pods whose eviction was asked for, dry runs or others, in order.
+  std::vector<std::string> evictions(bool dry_run) const {
+    const MutexLock lock(mutex_);
+    std::vector<std::string> names;
+    for (const auto& eviction : evictions_) {
+      if (eviction.dry_run == dry_run) names.push_back(eviction.name);
+    }
+    return names;
   }
   std::vector<Clock::Mono> write_times() const {
     const MutexLock lock(mutex_);
@@ -195,6 +221,8 @@ class ScriptedApi final : public scheduler::ClusterApi {
   std::function<Fate()> every_write_ PARTAGE_GUARDED_BY(mutex_) = [] { return Fate::kServe; };
   std::function<Fate()> every_read_ PARTAGE_GUARDED_BY(mutex_) = [] { return Fate::kServe; };
   std::optional<Error> annotate_error_ PARTAGE_GUARDED_BY(mutex_);
+  std::function<std::optional<Result<Evicted>>(const k8s::Eviction&)> eviction_answer_ PARTAGE_GUARDED_BY(mutex_);
+  std::vector<k8s::Eviction> evictions_ PARTAGE_GUARDED_BY(mutex_);
   std::vector<k8s::Binding> late_ PARTAGE_GUARDED_BY(mutex_);
   std::vector<k8s::Binding> writes_ PARTAGE_GUARDED_BY(mutex_);
   std::vector<Clock::Mono> write_times_ PARTAGE_GUARDED_BY(mutex_);

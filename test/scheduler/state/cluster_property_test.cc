@@ -79,7 +79,7 @@ class History {
 
   void Step() {
     const int pod = random_.Below(kPods);
-    switch (random_.Below(12)) {
+    switch (random_.Below(14)) {
       case 0:
         cluster_.ForgetPod(Fresh(pod));
         ++generation_[pod];
@@ -103,7 +103,8 @@ class History {
         clock_.Advance(std::chrono::seconds(random_.Below(3)));
         cluster_.ExpireNominals();
         break;
-      default: Relist(); break;
+      case 11: Relist(); break;
+      default: Claim(pod); break;
     }
     cluster_.Publish();
   }
@@ -123,7 +124,7 @@ class History {
     const auto snapshot = cluster_.snapshot();
     for (const NodeId id : snapshot->index->ordered()) REQUIRE(snapshot->row(id).used == Amount{});
     const auto counts = cluster_.counts();
-    REQUIRE(counts.pods_bound + counts.nominal + counts.reserved == 0);
+    REQUIRE(counts.pods_bound + counts.nominal + counts.claimed + counts.reserved == 0);
   }
 
  private:
@@ -145,6 +146,21 @@ class History {
     cluster_.ObservePod(seen);
   }
   void Nominate(int pod) { (void)cluster_.Nominate(Fresh(pod), AnyNode(), std::chrono::seconds(2), AnyPlacer()); }
+  // On top of any of the pods there, some of which are then evicted.
+  void Claim(int pod) {
+    const std::string node = AnyNode();
+    std::vector<PodUid> leaving;
+    if (const auto tenancy = cluster_.Inspect(node)) {
+      for (const auto& tenant : tenancy->tenants) {
+        if (tenant.state == Cluster::ShareState::kBound && random_.Below(2) == 0) leaving.push_back(tenant.uid);
+      }
+    }
+    if (!cluster_.Claim(Fresh(pod), node, std::chrono::seconds(2), leaving, AnyPlacer())) return;
+    REQUIRE(cluster_.ClaimedNode(Fresh(pod)) == node);
+    for (const PodUid& uid : leaving) {
+      if (random_.Below(2) == 0) cluster_.NoteEvicted(uid);
+    }
+  }
   void Reserve(int pod) {
     auto reservation = cluster_.Reserve(Fresh(pod), AnyNode(), AnyPlacer());
     if (reservation) reservations_.emplace(pod, std::move(*reservation));

@@ -1,0 +1,337 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "scheduler/preemption/preemptor.h"
+
+#include <algorithm>
+#include <condition_variable>
+#include <mutex>
+#include <thread>
+#include <unordered_map>
+#include <unordered_set>
+#include <utility>
+#include <vector>
+
+#include <fmt/format.h>
+
+#include "base/log.h"
+#include "base/mutex.h"
+#include "metrics/catalog.h"
+#include "scheduler/engine/placement.h"
+#include "scheduler/preemption/chooser.h"
+
+namespace partage::scheduler {
+namespace {
+
+using Evicted = ClusterApi::Evicted;
+using Uids = std::unordered_set<PodUid, PodUid::Hash>;
+
+constexpr std::size_t kPodsLookedAt = 1'000;
+// Each protected pod costs one look at all nodes.
+constexpr int kChoices = 16;
+// A victim that does not end in this time holds up its preemptor no longer.
+constexpr std::chrono::minutes kLongestWait{30};
+
+/// Why a try for one pod came to nothing; the metric's label.
+enum class Outcome { kEvicting, kComingFree, kNobody, kProtected, kLost, kFailed };
+
+std::string_view ToString(Outcome outcome) {
+  switch (outcome) {
+    case Outcome::kEvicting: return "evicting";
+    case Outcome::kComingFree: return "coming_free";
+    case Outcome::kNobody: return "nobody";
+    case Outcome::kProtected: return "protected";
+    case Outcome::kLost: return "lost";
+    case Outcome::kFailed: return "failed";
+  }
+  return "failed";
+}
+
+/// A pod for which others were asked to leave.
+struct Pending {
+  PodRef pod;
+  std::vector<PodUid> victims;
+  std::vector<PodRef> unsent;  // whose eviction is not known to have arrived
+  Clock::Mono give_up;
+};
+
+struct Pause {
+  Clock::Mono until;
+  std::chrono::milliseconds length;
+};
+
+Cluster::Placer PlacerOf(const Ask& ask) {
+  return [&ask](const Block& block, std::uint32_t row) -> Result<device::Allocation> {
+    if (auto allocation = PlaceOnNode(block, row, ask)) return std::move(*allocation);
+    return Fail(Code::kConflict, "no longer fits");
+  };
+}
+
+std::vector<PodUid> UidsOf(const Plan& plan) {
+  std::vector<PodUid> uids;
+  for (const auto& victim : plan.victims) uids.push_back(victim.uid);
+  return uids;
+}
+
+// Without numbers that change: equal events are counted together.
+PodEvent PreemptingEvent(const PodRef& pod, const std::string& node) {
+  return {.pod = pod,
+          .related = std::nullopt,
+          .warning = false,
+          .reason = "Preempting",
+          .action = "Preempting",
+          .note = fmt::format("Preempting pods of lower priority on node {}; their share is held for this pod", node)};
+}
+
+PodEvent PreemptedEvent(const PodRef& victim, const PodRef& pod, const std::string& node) {
+  return {.pod = victim,
+          .related = pod,
+          .warning = false,
+          .reason = "Preempted",
+          .action = "Preempting",
+          .note = fmt::format("Preempted by pod {} on node {}", pod.FullName(), node)};
+}
+
+}  // namespace
+
+class Preemptor::Impl {
+ public:
+  Impl(Engine& engine, ClusterApi& api, EventSink& events, const Clock& clock, Options options, metrics::Registry& registry)
+      : engine_(engine),
+        cluster_(engine.cluster()),
+        api_(api),
+        events_(events),
+        clock_(clock),
+        options_(options),
+        fence_(options.fence != nullptr ? *options.fence : open_),
+        registry_(registry),
+        evicted_(registry.GetCounter(metrics::kPreemptionVictims)),
+        protected_(registry.GetCounter(metrics::kPreemptionProtected)),
+        next_try_(clock.Now()) {}
+
+  ~Impl() { Stop(); }
+
+  void Tick() {
+    const MutexLock lock(mutex_);
+    const auto term = fence_.CurrentTerm();
+    if (!term) return;  // claims end by themselves
+    LookAfter(*term);
+    if (clock_.Now() < next_try_) return;
+    const auto waiting = engine_.Preemptors(kPodsLookedAt);
+    ForgetPauses();
+    auto due = waiting.begin();
+    while (due != waiting.end() && !Due(*due)) ++due;
+    if (due == waiting.end()) return;
+    next_try_ = clock_.Now() + options_.min_interval;
+    const Outcome outcome = Try(*due, *term);
+    registry_.GetCounter(metrics::kPreemptionAttempts, {std::string(ToString(outcome))}).Inc();
+    outcome == Outcome::kEvicting ? void(pauses_.erase(due->pod.uid)) : PauseFor(due->pod.uid);
+  }
+
+  std::size_t pending() const {
+    const MutexLock lock(mutex_);
+    return pending_.size();
+  }
+
+  void Start() {
+    if (thread_.joinable()) return;
+    thread_ = std::jthread([this](std::stop_token stop) { Run(stop); });
+  }
+
+  void Stop() {
+    thread_.request_stop();
+    if (thread_.joinable()) thread_.join();
+  }
+
+ private:
+  // ---- Pods whose victims are leaving ----
+
+  void LookAfter(WriteFence::Term term) PARTAGE_REQUIRES(mutex_) {
+    for (auto entry = pending_.begin(); entry != pending_.end();)
+      entry = Ended(entry->second, term) ? pending_.erase(entry) : std::next(entry);
+  }
+
+  bool Ended(Pending& pending, WriteFence::Term term) PARTAGE_REQUIRES(mutex_) {
+    if (!cluster_.ClaimedNode(pending.pod)) return true;  // it fits now, or it is gone, or its time is over
+    std::erase_if(pending.victims, [this](const PodUid& uid) { return !cluster_.Who(uid); });
+    if (pending.victims.empty()) return true;  // from here on the claim's own time runs
+    if (clock_.Now() >= pending.give_up) {
+      cluster_.DropClaim(pending.pod);
+      return true;
+    }
+    cluster_.RenewClaim(pending.pod, options_.hold);
+    for (const PodRef& victim : std::exchange(pending.unsent, {})) {
+      const auto answer = Send(victim, false, term);
+      if (!answer && answer.error().code != Code::kInvalid) pending.unsent.push_back(victim);
+      if (answer == Evicted::kYes || answer == Evicted::kGone) cluster_.NoteEvicted(PodUid(victim.uid));
+      if (answer == Evicted::kYes) Tell(victim, pending.pod);
+      if (answer && *answer != Evicted::kProtected) continue;
+      if (pending.unsent.empty()) {  // it stays: others must be chosen
+        cluster_.DropClaim(pending.pod);
+        return true;
+      }
+    }
+    return false;
+  }
+
+  void Tell(const PodRef& victim, const PodRef& pod) PARTAGE_REQUIRES(mutex_) {
+    evicted_.Inc();
+    events_.Post(PreemptedEvent(victim, pod, cluster_.ClaimedNode(pod).value_or("")));
+    log::info("evicted pod {} (priority {}) for pod {} (priority {})", victim.FullName(), victim.priority, pod.FullName(), pod.priority);
+  }
+
+  // ---- Whose turn it is ----
+
+  bool Due(const Engine::Preemptor& waiting) PARTAGE_REQUIRES(mutex_) {
+    if (pending_.contains(waiting.pod.uid) || cluster_.ClaimedNode(waiting.pod)) return false;
+    const auto pause = pauses_.find(waiting.pod.uid);
+    return (pause == pauses_.end() || pause->second.until <= clock_.Now()) && CurrentIndex(waiting) != nullptr;
+  }
+
+  // Null where nodes have come or gone since the pod's last filter: what kube-scheduler thinks of them now is not known.
+  std::shared_ptr<const Snapshot> CurrentIndex(const Engine::Preemptor& waiting) const {
+    auto snapshot = cluster_.snapshot();
+    return waiting.index.lock() == snapshot->index ? snapshot : nullptr;
+  }
+
+  void PauseFor(const std::string& uid) PARTAGE_REQUIRES(mutex_) {
+    const auto known = pauses_.find(uid);
+    const auto length = known == pauses_.end() ? options_.first_pause : std::min(known->second.length * 2, options_.longest_pause);
+    pauses_.insert_or_assign(uid, Pause{clock_.Now() + length, length});
+  }
+
+  void ForgetPauses() PARTAGE_REQUIRES(mutex_) {
+    const auto now = clock_.Now();
+    std::erase_if(pauses_, [&](const auto& entry) { return now >= entry.second.until + 2 * options_.longest_pause; });
+  }
+
+  // ---- One try ----
+
+  Outcome Try(const Engine::Preemptor& waiting, WriteFence::Term term) PARTAGE_REQUIRES(mutex_) {
+    const auto snapshot = CurrentIndex(waiting);
+    if (snapshot == nullptr) return Outcome::kLost;
+    const Ask ask(*waiting.request, engine_.PoliciesFor(*waiting.request), *snapshot->kinds);
+    std::vector<std::string_view> nodes;
+    for (const NodeId id : *waiting.nodes) nodes.push_back(snapshot->index->Name(id));
+    Uids spared;
+    for (int choice = 0; choice < kChoices; ++choice) {
+      const auto plan = ChoosePlan(cluster_, nodes, {ask, waiting.pod.priority, [&](const PodUid& uid) { return spared.contains(uid); }});
+      if (!plan) return spared.empty() ? Outcome::kNobody : Outcome::kProtected;
+      if (plan->victims.empty()) return Outcome::kComingFree;
+      if (!cluster_.Claim(waiting.pod, plan->node, options_.hold, UidsOf(*plan), PlacerOf(ask), waiting.request->quota_traits)) continue;
+      const auto outcome = Carry(waiting.pod, *plan, spared, term);
+      if (outcome != Outcome::kEvicting) cluster_.DropClaim(waiting.pod);
+      if (outcome != Outcome::kProtected) return outcome;
+    }
+    return Outcome::kProtected;
+  }
+
+  // kProtected: one of them may not be evicted, and is among the spared now.
+  Outcome Carry(const PodRef& pod, const Plan& plan, Uids& spared, WriteFence::Term term) PARTAGE_REQUIRES(mutex_) {
+    std::vector<PodRef> victims;
+    for (const auto& victim : plan.victims) {
+      if (auto who = cluster_.Who(victim.uid)) victims.push_back(*std::move(who));
+    }
+    if (const auto asked = AskAll(victims, spared, term); asked != Outcome::kEvicting) return asked;
+    if (!StillWaits(pod)) return Outcome::kLost;
+    return EvictAll(pod, plan, victims, spared, term);
+  }
+
+  // All are asked, so that one look at the nodes learns of every budget.
+  Outcome AskAll(const std::vector<PodRef>& victims, Uids& spared, WriteFence::Term term) PARTAGE_REQUIRES(mutex_) {
+    bool all = true;
+    for (const PodRef& victim : victims) {
+      const auto answer = Send(victim, true, term);
+      if (!answer && answer.error().code != Code::kUnknown) return Failed(answer.error());
+      if (answer && *answer != Evicted::kProtected) continue;
+      Spare(victim, spared);
+      all = false;
+    }
+    return all ? Outcome::kEvicting : Outcome::kProtected;
+  }
+
+  void Spare(const PodRef& victim, Uids& spared) PARTAGE_REQUIRES(mutex_) {
+    protected_.Inc();
+    spared.insert(PodUid(victim.uid));
+  }
+
+  Outcome Failed(const Error& error) PARTAGE_REQUIRES(mutex_) {
+    // Once, not at every try.
+    if (std::exchange(complaint_, error.message) != complaint_) log::warn("preemption: {}", complaint_);
+    return Outcome::kFailed;
+  }
+
+  bool StillWaits(const PodRef& pod) PARTAGE_REQUIRES(mutex_) {
+    const auto live = api_.GetPod(pod.ns, pod.name);
+    if (live) return PodUid(live->uid) == PodUid(pod.uid) && live->node_name.empty() && !live->deleting && !live->terminal();
+    if (live.error().code == Code::kNotFound) engine_.Forget(pod.uid);
+    return false;
+  }
+
+  Outcome EvictAll(const PodRef& pod, const Plan& plan, const std::vector<PodRef>& victims, Uids& spared, WriteFence::Term term)
+      PARTAGE_REQUIRES(mutex_) {
+    Pending pending{pod, UidsOf(plan), {}, clock_.Now() + kLongestWait};
+    bool begun = false;
+    for (const PodRef& victim : victims) {
+      const auto answer = Send(victim, false, term);
+      if (answer == Evicted::kProtected) {  // the budget was used up since, perhaps by another victim
+        Spare(victim, spared);
+        return Outcome::kProtected;
+      }
+      if (!answer && !begun && answer.error().code != Code::kUnknown) return Failed(answer.error());
+      begun = true;
+      if (!answer) {
+        pending.unsent.push_back(victim);
+        continue;
+      }
+      cluster_.NoteEvicted(PodUid(victim.uid));
+      if (*answer == Evicted::kYes) Tell(victim, pod);
+    }
+    complaint_.clear();
+    events_.Post(PreemptingEvent(pod, plan.node));
+    pending_.insert_or_assign(pod.uid, std::move(pending));
+    return Outcome::kEvicting;
+  }
+
+  Result<Evicted> Send(const PodRef& victim, bool dry_run, WriteFence::Term term) PARTAGE_REQUIRES(mutex_) {
+    const auto permit = fence_.BeginWrite(term);
+    if (!permit) return Fail(permit.error());
+    return api_.Evict({.ns = victim.ns, .name = victim.name, .uid = victim.uid, .dry_run = dry_run, .send_by = permit->send_by()});
+  }
+
+  void Run(const std::stop_token& stop) {
+    std::mutex mutex;
+    std::condition_variable_any wake;
+    std::unique_lock lock(mutex);
+    while (!stop.stop_requested()) {
+      Tick();
+      wake.wait_for(lock, stop, options_.tick, [] { return false; });
+    }
+  }
+
+  Engine& engine_;
+  Cluster& cluster_;
+  ClusterApi& api_;
+  EventSink& events_;
+  const Clock& clock_;
+  const Options options_;
+  OpenFence open_;
+  WriteFence& fence_;
+  metrics::Registry& registry_;
+  const metrics::Registry::Counter evicted_, protected_;
+
+  mutable Mutex mutex_;
+  std::unordered_map<std::string, Pending> pending_ PARTAGE_GUARDED_BY(mutex_);  // by the waiting pod's UID
+  std::unordered_map<std::string, Pause> pauses_ PARTAGE_GUARDED_BY(mutex_);
+  std::string complaint_ PARTAGE_GUARDED_BY(mutex_);  // the last failure told
+  Clock::Mono next_try_ PARTAGE_GUARDED_BY(mutex_);
+  std::jthread thread_;
+};
+
+Preemptor::Preemptor(Engine& engine, ClusterApi& api, EventSink& events, const Clock& clock, Options options, metrics::Registry& registry)
+    : impl_(std::make_unique<Impl>(engine, api, events, clock, options, registry)) {}
+Preemptor::~Preemptor() = default;
+void Preemptor::Tick() { impl_->Tick(); }
+std::size_t Preemptor::pending() const { return impl_->pending(); }
+void Preemptor::Start() { impl_->Start(); }
+void Preemptor::Stop() { impl_->Stop(); }
+
+}  // namespace partage::scheduler

@@ -13,6 +13,7 @@ constexpr int kCudaDevices = 64;
 constexpr unsigned kNvmlDevices = 64;
 
 bool g_by_number = false;
+bool g_sees_all = false;
 
 /// Index + 2 by CUDA's number; 0: not asked yet.
 std::atomic<signed char> g_cuda[kCudaDevices];
@@ -26,6 +27,36 @@ NvmlDevice g_nvml[kNvmlDevices];
 
 int IndexOfNumber(unsigned number) { return number < shm::kMaxDevices ? static_cast<int>(number) : -1; }
 
+/// As NVML prints it.
+struct UuidText {
+  explicit UuidText(const CUuuid& uuid) {
+    char* at = text + 3;
+    for (unsigned i = 0; i < 16; ++i) {
+      const auto byte = static_cast<unsigned char>(uuid.bytes[i]);
+      if (i == 0 || i == 4 || i == 6 || i == 8 || i == 10) *at++ = '-';
+      *at++ = "0123456789abcdef"[byte >> 4];
+      *at++ = "0123456789abcdef"[byte & 15];
+    }
+    *at = 0;
+  }
+  char text[48] = "GPU";
+};
+
+/// NVML's number of CUDA's device; CUDA's own where NVML does not say.
+unsigned NumberOf(CUdevice device, const CUuuid& uuid) {
+  const auto own = static_cast<unsigned>(device);
+  int count = 0;
+  if (g_sees_all && CallReal<Row::cuDeviceGetCount>(&count) == CUDA_SUCCESS && count == 1) return own;
+  if (CallReal<Row::nvmlInit_v2>() != NVML_SUCCESS) return own;
+  const UuidText name(uuid);
+  nvmlDevice_t handle = nullptr;
+  unsigned number = 0;
+  const bool told = CallReal<Row::nvmlDeviceGetHandleByUUID>(&name.text[0], &handle) == NVML_SUCCESS &&
+                    CallReal<Row::nvmlDeviceGetIndex>(handle, &number) == NVML_SUCCESS;
+  CallReal<Row::nvmlShutdown>();
+  return told ? number : own;
+}
+
 /// False: the driver could not say (not initialised yet, no such device).
 bool AskCuda(CUdevice device, int* index) {
   CUuuid uuid = {};
@@ -33,7 +64,7 @@ bool AskCuda(CUdevice device, int* index) {
   const CUresult result =
       DriverHas(Row::cuDeviceGetUuid_v2) ? CallReal<Row::cuDeviceGetUuid_v2>(&uuid, device) : CallReal<Row::cuDeviceGetUuid>(&uuid, device);
   if (result != CUDA_SUCCESS) return false;
-  *index = g_by_number ? IndexOfNumber(static_cast<unsigned>(device)) : limits().Find(uuid.bytes);
+  *index = g_by_number ? IndexOfNumber(NumberOf(device, uuid)) : limits().Find(uuid.bytes);
   return true;
 }
 
@@ -50,7 +81,10 @@ bool AskNvml(nvmlDevice_t device, int* index) {
 }  // namespace
 
 namespace devices {
-void TellByNumber() { g_by_number = true; }
+void TellByNumber(bool sees_all) {
+  g_by_number = true;
+  g_sees_all = sees_all;
+}
 }  // namespace devices
 
 int DeviceIndexOf(CUdevice device) {

@@ -5,7 +5,8 @@
 
 namespace partage::intercept::devices {
 
-/// The limits come from variables that name no UUIDs: the i-th device of CUDA and the i-th of NVML have index i. Before the process is active.
-void TellByNumber();
+/// The limits come from variables that name no UUIDs: NVML's i-th device, which is the container's i-th, has index i, and CUDA's is found in NVML by its
+/// UUID. `sees_all`: CUDA sees all devices, so that a single one needs no question to NVML. Before the process is active.
+void TellByNumber(bool sees_all);
 
 }  // namespace partage::intercept::devices

@@ -39,6 +39,12 @@ bool ParseBool(const char* text, bool* value) {
   return *value || strcmp(text, "0") == 0 || strcasecmp(text, "false") == 0;
 }
 
+bool ParseOnFault(const char* text, OnFault* on_fault) {
+  if (strcmp(text, "pass") == 0) return *on_fault = OnFault::kPass, true;
+  if (strcmp(text, "refuse") == 0) return *on_fault = OnFault::kRefuse, true;
+  return false;
+}
+
 /// Name of a variable for one device, or for all.
 struct VariableName {
   VariableName(const char* stem, int device) {
@@ -95,6 +101,7 @@ EnvironmentLimits ReadEnvironment(GetVariable get) {
   limits.has_policy = Understood(get, "GPU_CORE_UTILIZATION_POLICY", [&](const char* text) { return ParsePolicy(text, &limits.policy); });
   limits.has_priority = Understood(get, "CUDA_TASK_PRIORITY", [&](const char* text) { return ParseSmall(text, 1, &limits.priority); });
   Understood(get, "CUDA_DISABLE_CONTROL", [&](const char* text) { return ParseBool(text, &limits.control_disabled); });
+  Understood(get, "PARTAGE_ON_FAULT", [&](const char* text) { return ParseOnFault(text, &limits.on_fault); });
   Understood(get, "LIBCUDA_LOG_LEVEL", [&](const char* text) {
     std::uint32_t level = 0;
     if (!ParseSmall(text, 4, &level)) return false;

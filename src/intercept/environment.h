@@ -8,6 +8,10 @@
 
 namespace partage::intercept {
 
+/// What becomes of a process whose limits or usage file cannot be used. By default it is refused memory where the files are the agent's, and runs on
+/// (limited by itself, or not at all without limits) where they are not.
+enum class OnFault { kDefault, kPass, kRefuse };
+
 /// What the variables ask for. kNoLimit, 0 and `has_… == false` mean "says nothing". Immutable once read.
 struct EnvironmentLimits {
   std::uint64_t memory_bytes[shm::kMaxDevices];
@@ -16,7 +20,8 @@ struct EnvironmentLimits {
   shm::CorePolicy policy = shm::CorePolicy::kDefault;
   bool has_priority = false;
   std::uint32_t priority = 1;
-  bool control_disabled = false;  // CUDA_DISABLE_CONTROL
+  bool control_disabled = false;         // CUDA_DISABLE_CONTROL
+  OnFault on_fault = OnFault::kDefault;  // PARTAGE_ON_FAULT
   int log_level = 2;
 
   /// Whether any device is limited.

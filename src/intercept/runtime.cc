@@ -36,28 +36,50 @@ std::atomic<bool> g_has_slot{false};
 
 const char* Variable(const char* name) { return secure_getenv(name); }
 
-/// Opens the limits file. False: there is none that can be used. `fixed` says whether it is the agent's.
-bool OpenLimitsFile(bool* fixed) {
+/// Where the process stands with the files.
+struct Files {
+  bool agents = false;  // they are the agent's: what lies there the environment cannot overrule
+  bool broken = false;  // a limits file is there, or was named, that cannot be used
+
+  /// Whether what cannot be accounted for is refused.
+  bool refuse() const { return g_environment.on_fault == OnFault::kRefuse || (agents && g_environment.on_fault == OnFault::kDefault); }
+};
+
+/// Opens the limits file. False: there is none that can be used.
+bool OpenLimitsFile(Files* files) {
   shm::Fault fault = g_limits.Open(kLimitsPath);
   const char* path = kLimitsPath;
-  *fixed = fault != shm::Fault::kMissing;
+  files->agents = fault != shm::Fault::kMissing;
   if (fault == shm::Fault::kMissing && Variable("PARTAGE_LIMITS") != nullptr) {
     path = Variable("PARTAGE_LIMITS");
     fault = g_limits.Open(path);
   }
   if (fault == shm::Fault::kNone) return true;
-  if (path != kLimitsPath || fault != shm::Fault::kMissing) Log(Level::kError, "cannot use ", path, ": ", shm::Describe(fault));
+  files->broken = path != kLimitsPath || fault != shm::Fault::kMissing;
+  if (files->broken) Log(Level::kError, "cannot use ", path, ": ", shm::Describe(fault), files->refuse() ? "; memory is refused" : "");
   return false;
 }
 
-bool OpenLimits(bool* fixed) {
-  if (OpenLimitsFile(fixed)) {
+/// Limits under which nothing fits, for whichever device.
+bool OpenLimitsThatRefuse() {
+  EnvironmentLimits nothing = g_environment;
+  for (std::uint64_t& bytes : nothing.memory_bytes) bytes = 1;
+  shm::LimitsContent content;
+  LimitsFromEnvironment(nothing, nullptr, &content);
+  devices::TellByNumber(true);
+  return g_limits.OpenPrivate(content) == shm::Fault::kNone;
+}
+
+bool OpenLimits(Files* files) {
+  if (OpenLimitsFile(files)) {
     for (unsigned i = 0; i < shm::kMaxDevices; ++i) g_limits.LowerMemory(i, g_environment.memory_bytes[i]);
     return true;
   }
+  if (files->broken && files->refuse()) return OpenLimitsThatRefuse();
   if (g_environment.control_disabled || !g_environment.limits_anything()) return false;
   shm::LimitsContent content;
-  if (!LimitsFromEnvironment(g_environment, Variable("NVIDIA_VISIBLE_DEVICES"), &content)) devices::TellByNumber();
+  if (!LimitsFromEnvironment(g_environment, Variable("NVIDIA_VISIBLE_DEVICES"), &content))
+    devices::TellByNumber(Variable("CUDA_VISIBLE_DEVICES") == nullptr);
   return g_limits.OpenPrivate(content) == shm::Fault::kNone;
 }
 
@@ -72,16 +94,21 @@ bool LimitsAnything() {
   return false;
 }
 
-/// All processes of the container share a file where they can agree on one; otherwise each process is held to the limits by itself.
-void OpenRegion(bool fixed) {
-  const char* path = fixed ? kUsagePath : Variable("PARTAGE_USAGE");
+/// All processes of the container share a file where they can agree on one; otherwise each process is held to the limits by itself, or refused.
+void OpenRegion(const Files& files) {
+  const char* path = files.agents ? kUsagePath : Variable("PARTAGE_USAGE");
   if (path == nullptr) path = Variable("CUDA_DEVICE_MEMORY_SHARED_CACHE");
   if (path == nullptr) path = kUsagePathWithoutAgent;
   const shm::Fault fault = g_region.OpenOrCreate(path);
   if (fault == shm::Fault::kNone) return;
-  const Level level = fault == shm::Fault::kMissing ? Level::kInfo : Level::kWarning;
-  Log(level, "cannot use ", path, ": ", shm::Describe(fault), "; this process is limited by itself");
-  g_region.OpenPrivate();
+  const Level level = fault == shm::Fault::kMissing && !files.refuse() ? Level::kInfo : Level::kWarning;
+  Log(level, "cannot use ", path, ": ", shm::Describe(fault),
+      files.refuse() ? "; memory is refused" : "; this process is limited by itself");
+  if (files.refuse()) {
+    g_region.OpenRefusing();
+  } else {
+    g_region.OpenPrivate();
+  }
 }
 
 void OnForkedChild() {
@@ -97,9 +124,9 @@ void OnForkedChild() {
 State Decide() {
   g_environment = ReadEnvironment(Variable);
   SetLogLevel(g_environment.log_level);
-  bool fixed = false;
-  if (!OpenLimits(&fixed) || !LimitsAnything()) return State::kBypass;
-  OpenRegion(fixed);
+  Files files;
+  if (!OpenLimits(&files) || !LimitsAnything()) return State::kBypass;
+  OpenRegion(files);
   const char* const way = Variable("PARTAGE_REDIRECT");
   if (way != nullptr && strcmp(way, "copy") == 0) loader::RedirectByCopyOnly();
   if (!g_region.is_open()) {

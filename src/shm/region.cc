@@ -67,6 +67,12 @@ Fault Region::OpenPrivate() {
   return fault != Fault::kNone ? fault : Adopt(fd, true);
 }
 
+Fault Region::OpenRefusing() {
+  layout_ =
+      static_cast<RegionLayout*>(MapPrivate(sizeof(RegionLayout)));  // without a descriptor there are no locks, and without locks no slots
+  return layout_ != nullptr ? Fault::kNone : Fault::kUnavailable;
+}
+
 Fault Region::Adopt(int fd, bool writable) {
   auto* const layout = static_cast<RegionLayout*>(MapFile(fd, sizeof(RegionLayout), writable));
   const bool locks = HasLocks(fd);

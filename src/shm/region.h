@@ -39,6 +39,9 @@ class Region {
   Fault OpenOrCreate(const char* path);
   /// A region without a file, shared with children of fork only. kUnavailable.
   Fault OpenPrivate();
+  /// A region in which nobody gets a slot, so that every reservation is refused: for a process that must not use what it cannot account for.
+  /// kUnavailable.
+  Fault OpenRefusing();
   bool is_open() const { return layout_ != nullptr; }
 
   /// Takes a slot for this process, after returning what it held before an exec. kFull when 512 live processes have one; kUnavailable when

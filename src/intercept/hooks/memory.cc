@@ -3,7 +3,7 @@
 #include "intercept/hook.h"
 #include "intercept/memory/ledger.h"
 #include "intercept/memory/reserve.h"
-#include "shm/limits.h"
+#include "intercept/share.h"
 
 namespace partage::intercept {
 namespace {
@@ -12,12 +12,6 @@ using namespace memory;
 
 /// Everything that cuMemFree and cuMemFreeAsync may be given.
 constexpr Kinds kPointers{Kind::kLinear, Kind::kManaged, Kind::kPool};
-
-/// Whether the device's share may be larger than the device (HAMi's memory scaling).
-bool Oversubscribed(int device) {
-  shm::LimitsContent content;
-  return ReadLimits(&content) && (content.device[device].flags & shm::kOversubscribe) != 0;
-}
 
 /// cuMemAlloc on a full device whose share may be larger: managed memory, which the driver moves to the host and back as it is touched. The share was
 /// charged for it already.

@@ -70,6 +70,7 @@ ComputeShare ShareNow(int device, int64_t now_ns) {
 /// Waits until the launch may go.
 void AwaitTurn(Admission& launch, int64_t now_ns) {
   while (const int64_t wait = g_limiter.Poll(launch, t_credit, ShareNow(launch.device, now_ns), kCudaEvents, now_ns)) {
+    region().SweepIfDue(static_cast<std::uint64_t>(now_ns));  // in time that is lost anyway
     Sleep(wait);
     now_ns = Now();
   }

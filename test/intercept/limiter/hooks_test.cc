@@ -62,6 +62,33 @@ const Way kWays[] = {
 /// At least this long must `gpu_ms` of kernels take at a quarter of the GPU.
 double LeastMs(double gpu_ms) { return (gpu_ms - kSavedMs) * 4; }
 
+TEST_CASE("While launches wait, what a killed neighbour in the container held becomes free, though nobody asks for it") {
+  LimitedGpu gpu({.cores = 25});
+  const std::uint64_t before = gpu.usage().Used(0);
+  int ready[2];
+  REQUIRE(pipe(ready) == 0);
+  const pid_t neighbour = fork();
+  if (neighbour == 0) {
+    shm::Region usage;
+    const bool held = usage.Open(std::getenv("PARTAGE_USAGE")) == shm::Fault::kNone && usage.Claim() == shm::Fault::kNone &&
+                      usage.Reserve(0, shm::MemoryClass::kLinear, 1 << 20, shm::kNoLimit);
+    if (write(ready[1], held ? "y" : "n", 1) == 1) pause();
+    _exit(1);
+  }
+  char held = 0;
+  REQUIRE(read(ready[0], &held, 1) == 1);
+  CHECK(held == 'y');
+  CHECK(gpu.usage().Used(0) == before + (1 << 20));
+  REQUIRE(kill(neighbour, SIGKILL) == 0);
+  REQUIRE(waitpid(neighbour, nullptr, 0) == neighbour);
+  const CUfunction kernel = gpu.Kernel("2ms");
+  double took = 0;
+  while (gpu.usage().Used(0) != before && took < 1'000) took += Milliseconds([&] { CHECK(LaunchOn(kernel) == CUDA_SUCCESS); });
+  CHECK(gpu.usage().Used(0) == before);
+  close(ready[0]);
+  close(ready[1]);
+}
+
 TEST_CASE("Every way to launch a kernel waits for its turn") {
   LimitedGpu gpu({.cores = 25});
   for (const Way& way : kWays) {

@@ -69,15 +69,42 @@ TEST_CASE("Unlike neighbours get their shares too") {
   CHECK(node.Percent(long_ones, 10 * kSecond, 60 * kSecond) == Approx(60).margin(1));
 }
 
-TEST_CASE("Without an agent, kernels up to a time slice are shared as promised") {
-  for (int64_t kernel_ns : {20'000, 200'000, 1'000'000}) {
-    SimNode node(kSwitchNs);
-    SimTenant& small = node.Add(30, {programs::Stream(kernel_ns)});
-    SimTenant& large = node.Add(70, {programs::Stream(kernel_ns)});
-    node.Run(30 * kSecond);
-    INFO("kernels of " << kernel_ns);
-    CHECK(node.Percent(small, 5 * kSecond, 25 * kSecond) == Approx(30).margin(1));
-    CHECK(node.Percent(large, 5 * kSecond, 25 * kSecond) == Approx(70).margin(1));
+TEST_CASE("Without an agent, kernels up to a time slice are shared as promised, and together use nearly the whole GPU") {
+  const std::vector<int> sets[] = {{30, 70}, {10, 90}, {25, 25, 25, 25}};
+  for (const auto& caps : sets) {
+    for (int64_t kernel_ns : {20'000, 200'000, 1'000'000}) {
+      SimNode node(kSwitchNs);
+      for (int cap : caps) node.Add(cap, {programs::Stream(kernel_ns)});
+      node.Run(30 * kSecond);
+      double total = 0;
+      for (const SimTenant& tenant : node.tenants) {
+        const double percent = node.Percent(tenant, 5 * kSecond, 25 * kSecond);
+        INFO("kernels of " << kernel_ns << " ns, cap " << tenant.policy.cores_percent);
+        CHECK(percent == Approx(tenant.policy.cores_percent).margin(1));
+        total += percent;
+      }
+      CHECK(total >= 0.97 * Uncapped(caps.size(), programs::Stream(kernel_ns)));
+    }
+  }
+}
+
+TEST_CASE("Without an agent, longer kernels get no more than was promised, and never less than a third of it") {
+  const std::vector<int> sets[] = {{30, 70}, {10, 90}, {25, 25, 25, 25}};
+  for (const auto& caps : sets) {
+    for (int64_t kernel_ns : {5'000'000, 20'000'000}) {
+      SimNode node(kSwitchNs);
+      for (int cap : caps) node.Add(cap, {programs::Stream(kernel_ns)});
+      node.Run(60 * kSecond);
+      std::printf("no agent, %2d ms   ", static_cast<int>(kernel_ns / kMs));
+      for (const SimTenant& tenant : node.tenants) {
+        const double percent = node.Percent(tenant, 20 * kSecond, 40 * kSecond);
+        std::printf("  %2d: %5.2f", tenant.policy.cores_percent, percent);
+        INFO("kernels of " << kernel_ns << " ns, cap " << tenant.policy.cores_percent);
+        CHECK(percent <= tenant.policy.cores_percent + 1);
+        CHECK(percent >= tenant.policy.cores_percent / 3.0);
+      }
+      std::printf("\n");
+    }
   }
 }
 

@@ -23,6 +23,11 @@ CUresult cuCtxGetDevice(CUdevice* device) {
   return CUDA_SUCCESS;
 }
 
+CUresult cuDeviceGetCount(int* count) {
+  *count = 1;
+  return CUDA_SUCCESS;
+}
+
 CUresult cuDeviceGetUuid_v2(CUuuid* uuid, CUdevice) {
   memset(uuid->bytes, 0xab, sizeof(uuid->bytes));
   return CUDA_SUCCESS;

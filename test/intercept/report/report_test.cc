@@ -351,6 +351,79 @@ TEST_CASE("A damaged limits file is refused with a message, and the process is n
         }).Good());
 }
 
+/// Memory is refused, the totals say so, and what is freed or asked for otherwise works.
+void ExpectRefused() {
+  CUcontext context = nullptr;
+  CUdeviceptr pointer = 0;
+  size_t free = 1, total = 1;
+  Expect(cuInit(0) == CUDA_SUCCESS);
+  Expect(cuDevicePrimaryCtxRetain(&context, 0) == CUDA_SUCCESS && cuCtxSetCurrent(context) == CUDA_SUCCESS);
+  Expect(cuMemAlloc_v2(&pointer, 4096) == CUDA_ERROR_OUT_OF_MEMORY);
+  Expect(cuMemAllocAsync(&pointer, 4096, nullptr) == CUDA_ERROR_OUT_OF_MEMORY);
+  Expect(cuMemGetInfo_v2(&free, &total) == CUDA_SUCCESS);
+  Expect(cuCtxSynchronize() == CUDA_SUCCESS);
+}
+
+TEST_CASE("Told to refuse, a process with a damaged, foreign or missing limits file gets no memory") {
+  const test::TempFolder folder;
+  Node node;
+  shm::LimitsContent content;
+  std::strcpy(content.device[0].uuid, kThird.c_str());
+  content.devices = 1;
+  const std::string other_abi = folder.path() + "/abi";
+  REQUIRE(shm::WriteLimits(other_abi.c_str(), content) == shm::Fault::kNone);
+  const int file = open(other_abi.c_str(), O_RDWR);
+  REQUIRE(pwrite(file, "\x63", 1, 8) == 1);
+  close(file);
+  for (const std::string& path :
+       {folder.Write("damaged", std::string(8192, 'x')), folder.Write("short", "x"), other_abi, folder.path() + "/none"}) {
+    INFO(path);
+    CHECK(Child(node.With({{"PARTAGE_LIMITS", path}, {"PARTAGE_ON_FAULT", "refuse"}}), ExpectRefused).Good());
+  }
+}
+
+TEST_CASE("Told to refuse, a process whose usage file cannot be used gets no memory; told to pass, it is limited by itself") {
+  const test::TempFolder folder;
+  const std::string damaged = folder.Write("usage", std::string(4096, 'x'));
+  Node node;
+  CHECK(Child(node.With({{"PARTAGE_USAGE", damaged}, {"PARTAGE_ON_FAULT", "refuse"}}), ExpectRefused).Good());
+  CHECK(Child(node.With({{"PARTAGE_USAGE", damaged}, {"PARTAGE_ON_FAULT", "pass"}}), [] {
+          UseDevice(0);
+          CUdeviceptr pointer = 0;
+          Expect(CudaTotal() == 1024);
+          Expect(cuMemAlloc_v2(&pointer, 1000 * kMiB) == CUDA_SUCCESS);
+          Expect(cuMemAlloc_v2(&pointer, 100 * kMiB) == CUDA_ERROR_OUT_OF_MEMORY);
+        }).Good());
+}
+
+TEST_CASE("Without a list of UUIDs a variable's number is NVML's, whatever CUDA shows and in which order") {
+  const Node node;
+  Child::Environment environment =
+      node.With({{"CUDA_DEVICE_MEMORY_LIMIT_0", "1g"}, {"CUDA_DEVICE_MEMORY_LIMIT_1", "2g"}, {"CUDA_DEVICE_MEMORY_LIMIT_2", "3g"}});
+  environment.erase("PARTAGE_LIMITS");
+  const auto nvml_agrees = [] {
+    for (unsigned i = 0; i < 3; ++i) Expect(NvmlMemory(NvmlDevice(i)).total == (i + 1) * 1024 * kMiB);
+  };
+  CHECK(Child(environment, [&] {
+          UseDevice(0);
+          Expect(DeviceTotal(0) == 3072 && DeviceTotal(1) == 1024 && DeviceTotal(2) == 2048);  // CUDA counts third, first, second
+          nvml_agrees();
+        }).Good());
+  environment["CUDA_VISIBLE_DEVICES"] = "2";
+  CHECK(Child(environment, [&] {
+          UseDevice(0);
+          Expect(DeviceTotal(0) == 2048);
+          nvml_agrees();
+        }).Good());
+  environment["CUDA_VISIBLE_DEVICES"] = kThird + "," + kFirst;
+  CHECK(Child(environment, [&] {
+          UseDevice(1);
+          Expect(DeviceTotal(0) == 3072 && DeviceTotal(1) == 1024);
+          Expect(CudaTotal() == 1024);
+          nvml_agrees();
+        }).Good());
+}
+
 TEST_CASE("A forked child that uses the driver has a place of its own in the usage file") {
   const Node node;
   CHECK(Child(node.With({}), [&] {

@@ -2,6 +2,7 @@
 #include "k8s/leases/elector.h"
 
 #include <algorithm>
+#include <ctime>
 #include <utility>
 
 #include <fmt/format.h>
@@ -16,6 +17,12 @@ constexpr double kJitter = 1.2;
 constexpr seconds kReleasedDuration{1};
 
 }  // namespace
+
+std::chrono::nanoseconds TimeSinceBoot() {
+  timespec now{};
+  ::clock_gettime(CLOCK_BOOTTIME, &now);
+  return seconds(now.tv_sec) + std::chrono::nanoseconds(now.tv_nsec);
+}
 
 Result<> Validate(const LeaseTimings& timings) {
   if (timings.duration <= timings.renew_deadline) {
@@ -75,14 +82,15 @@ bool Elector::Take(const Lease& live) {
 
 bool Elector::Store(Write write, Lease lease) {
   const auto begun = clock_.Now();
-  const auto wall_begun = clock_.WallNow();
+  const auto boot_begun = options_.boot_clock();
   lease.duration = std::chrono::ceil<seconds>(options_.timings.duration);
-  lease.renew_time = MicroTime(wall_begun);
+  lease.renew_time = MicroTime(clock_.WallNow());
   const auto stored = (api_.*write)(lease);
   if (!stored) return Trouble(stored.error());
   Observe(*stored);
   if (!tenure_) ++term_;
-  tenure_ = {term_, begun + options_.timings.renew_deadline, wall_begun + options_.timings.renew_deadline};
+  const auto deadline = options_.timings.renew_deadline;
+  tenure_ = {term_, begun + deadline, boot_begun + deadline, options_.boot_clock};
   return true;
 }
 

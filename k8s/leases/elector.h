@@ -25,13 +25,18 @@ struct LeaseTimings {
 /// kInvalid unless duration > renew_deadline > 1.2 · retry_period.
 Result<> Validate(const LeaseTimings& timings);
 
+/// Time since the machine started, the time it slept included, which the monotonic clock leaves out. Nobody can set it.
+std::chrono::nanoseconds TimeSinceBoot();
+using BootClock = std::chrono::nanoseconds (*)();
+
 /// A stretch of time in which the lease is surely ours and was never another's.
 struct Tenure {
-  std::uint64_t term = 0;  ///< 1, 2, …: a new one whenever somebody else may have held the lease in between
-  Clock::Mono until;       ///< renew deadline after the begin of the last renewal that was answered
-  Clock::Wall wall_until;  ///< the same; a machine that slept may have a monotonic clock that slept, too
+  std::uint64_t term = 0;               ///< 1, 2, …: a new one whenever somebody else may have held the lease in between
+  Clock::Mono until;                    ///< renew deadline after the begin of the last renewal that was answered
+  std::chrono::nanoseconds boot_until;  ///< the same of `boot_clock`: the machine may have slept
+  BootClock boot_clock;
 
-  bool Lasts(const Clock& clock) const { return clock.Now() < until && clock.WallNow() < wall_until; }
+  bool Lasts(const Clock& clock) const { return clock.Now() < until && boot_clock() < boot_until; }
 };
 
 /// Acquires and renews a Lease by client-go's algorithm: whoever sees the record unchanged for its whole duration, by the own monotonic clock, takes it; every
@@ -51,6 +56,7 @@ class Elector {
     /// A holder with this prefix that is found at the first look cannot live beside us (it had our address): its lease is free. May be empty.
     std::string predecessor;
     LeaseTimings timings;
+    BootClock boot_clock = &TimeSinceBoot;
   };
   /// `api` and `clock` must outlive it.
   Elector(LeaseApi& api, Options options, const Clock& clock, std::uint32_t seed);

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "k8s/leases/elector.h"
 
+#include <ctime>
 #include <functional>
 #include <memory>
 #include <random>
@@ -118,20 +119,41 @@ TEST_CASE("A renewal whose answer comes after the deadline gives nothing") {
   CHECK_FALSE(elector.tenure()->Lasts(rig.clock));
 }
 
-TEST_CASE("A wall clock that jumps ahead ends a tenure until the next renewal: the machine may have slept") {
+TEST_CASE("A machine that slept finds its tenure ended until the next renewal, although its monotonic clock slept, too") {
+  static std::chrono::nanoseconds since_boot;
+  since_boot = 5h;
   Rig rig;
-  Elector elector = rig.Make("a");
+  auto options = rig.OptionsOf("a");
+  options.boot_clock = [] { return since_boot; };
+  Elector elector(rig.lease, options, rig.clock, 1);
   elector.Try();
-  rig.clock.JumpWall(1h);
+  CHECK(elector.tenure()->Lasts(rig.clock));
+  since_boot += 10s;
   CHECK_FALSE(elector.tenure()->Lasts(rig.clock));
   rig.clock.Advance(2s);
   elector.Try();
   CHECK(elector.tenure()->Lasts(rig.clock));
   CHECK(elector.tenure()->term == 1);
-  rig.clock.JumpWall(-48h);
-  CHECK(elector.tenure()->Lasts(rig.clock));
+}
+
+TEST_CASE("A wall clock that jumps changes nothing about a tenure") {
+  Rig rig;
+  Elector elector = rig.Make("a");
+  elector.Try();
+  for (const auto jump : {1h, -48h, 96h}) {
+    rig.clock.JumpWall(jump);
+    CHECK(elector.tenure()->Lasts(rig.clock));
+  }
   rig.clock.Advance(10s);
   CHECK_FALSE(elector.tenure()->Lasts(rig.clock));
+}
+
+TEST_CASE("The time since boot moves, and is no less than that of the monotonic clock") {
+  timespec monotonic{};
+  REQUIRE(::clock_gettime(CLOCK_MONOTONIC, &monotonic) == 0);
+  const auto before = TimeSinceBoot();
+  CHECK(before >= std::chrono::seconds(monotonic.tv_sec));
+  CHECK(TimeSinceBoot() > before);
 }
 
 TEST_CASE("A renewal refused with 409 is tried once more on the live record") {

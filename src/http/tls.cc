@@ -10,9 +10,11 @@
 
 #include <boost/asio/buffer.hpp>
 #include <boost/asio/ssl/context.hpp>
+#include <fmt/format.h>
 
 #include "base/log.h"
 #include "base/text_file.h"
+#include "http/certificate_issuer.h"
 
 namespace partage::http {
 namespace {
@@ -72,6 +74,7 @@ Result<> TrustClientsOf(asio::ssl::context& context, const std::string& authorit
 struct TlsFiles::Loaded {
   std::shared_ptr<asio::ssl::context> context;
   system_clock::time_point valid_from, valid_until;
+  system_clock::time_point authority_until{};
 
   bool InDate() const { return valid_from <= system_clock::now() && system_clock::now() < valid_until; }
 };
@@ -94,7 +97,7 @@ Result<TlsFiles::Texts> TlsFiles::Read() const {
 }
 
 Result<TlsFiles::Loaded> TlsFiles::Make(const Texts& texts) const {
-  Loaded loaded{.context = std::make_shared<asio::ssl::context>(asio::ssl::context::tls_server), .valid_from = {}, .valid_until = {}};
+  Loaded loaded{.context = std::make_shared<asio::ssl::context>(asio::ssl::context::tls_server), .valid_from = {}, .valid_until = {}, .authority_until = {}};
   auto& context = *loaded.context;
   Harden(context);
   error_code ec;
@@ -114,11 +117,25 @@ Result<TlsFiles::Loaded> TlsFiles::Make(const Texts& texts) const {
   return loaded;
 }
 
+Result<TlsFiles::Loaded> TlsFiles::Issue(const Texts& texts) const {
+  if (options_.names.empty()) return Make(texts);
+  const auto issued = IssueServerCertificate(texts.certificate, texts.key, options_.names, options_.issue_for);
+  if (!issued) return Fail(issued.error(), fmt::format("{} and {}", options_.certificate_file, options_.key_file));
+  auto loaded = Make({issued->certificate, issued->key, texts.client_ca});
+  if (loaded) loaded->authority_until = issued->authority_until;
+  return loaded;
+}
+
+bool TlsFiles::IssueIsDue() const {
+  return !options_.names.empty() && valid_until_ < authority_until_ && system_clock::now() + options_.renew_before >= valid_until_;
+}
+
 void TlsFiles::Use(Texts texts, Loaded loaded) {
   used_ = std::move(texts);
   last_fault_.clear();
   valid_from_ = loaded.valid_from;
   valid_until_ = loaded.valid_until;
+  authority_until_ = loaded.authority_until;
   {
     MutexLock lock(mutex_);
     context_ = std::move(loaded.context);
@@ -129,7 +146,7 @@ void TlsFiles::Use(Texts texts, Loaded loaded) {
 Result<> TlsFiles::Load() {
   auto texts = Read();
   if (!texts) return Fail(texts.error());
-  auto loaded = Make(*texts);
+  auto loaded = Issue(*texts);
   if (!loaded) return Fail(loaded.error());
   if (!loaded->InDate()) log::warn("{}: the certificate is out of date; clients will refuse it", options_.certificate_file);
   Use(*std::move(texts), *std::move(loaded));
@@ -137,9 +154,9 @@ Result<> TlsFiles::Load() {
 }
 
 Result<> TlsFiles::Renew(const Texts& texts) {
-  auto loaded = Make(texts);
+  auto loaded = Issue(texts);
   if (!loaded) return Fail(loaded.error());
-  const bool current = Loaded{nullptr, valid_from_, valid_until_}.InDate();
+  const bool current = Loaded{nullptr, valid_from_, valid_until_, {}}.InDate();
   if (!loaded->InDate() && current) return Fail(Code::kInvalid, "the certificate in {} is out of date", options_.certificate_file);
   Use(texts, *std::move(loaded));
   log::info("{}: new certificates are in use", options_.certificate_file);
@@ -148,7 +165,7 @@ Result<> TlsFiles::Renew(const Texts& texts) {
 
 void TlsFiles::Refresh() {
   const auto texts = Read();
-  if (texts && *texts == used_) return last_fault_.clear();
+  if (texts && *texts == used_ && !IssueIsDue()) return last_fault_.clear();
   const auto renewed = texts ? Renew(*texts) : Result<>(Fail(texts.error()));
   if (!renewed) OnFault(renewed.error().message);
 }

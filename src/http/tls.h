@@ -14,7 +14,8 @@ class context;
 
 namespace partage::http {
 
-/// A server's certificate, key and client authorities as they stand in their files, renewed when the files change. Thread-safe.
+/// A server's certificate, key and client authorities as they stand in their files, renewed when the files change. Where the options name names, the files hold
+/// an authority, and certificates are issued by it and renewed before they end. Thread-safe.
 ///
 /// Texts are compared, not time stamps: a writer may replace a file or write into it, and the clocks of file systems are coarse. New connections use what was
 /// last found good; open ones go on with what they began with.
@@ -43,7 +44,9 @@ class TlsFiles {
 
   Result<Texts> Read() const;
   Result<Loaded> Make(const Texts& texts) const;
+  Result<Loaded> Issue(const Texts& texts) const;
   Result<> Renew(const Texts& texts);
+  bool IssueIsDue() const;
   void Use(Texts texts, Loaded loaded);
   void OnFault(const std::string& fault);
   void Tell(TlsEvent event) const;
@@ -53,6 +56,7 @@ class TlsFiles {
   std::string last_fault_;
   bool told_ = false;  // of last_fault_: at its second sight, for at the first a file may be half written
   std::chrono::system_clock::time_point valid_from_, valid_until_;
+  std::chrono::system_clock::time_point authority_until_;  // no later certificate can be issued; with names only
   mutable Mutex mutex_;
   std::shared_ptr<boost::asio::ssl::context> context_ PARTAGE_GUARDED_BY(mutex_);
 };

@@ -44,6 +44,7 @@ http::ServerOptions ListenerOptions(const std::string& name, const http::Endpoin
   options.tls->certificate_file = tls.certificate;
   options.tls->key_file = tls.key;
   options.tls->client_ca_file = tls.client_ca;
+  options.tls->names = tls.names;
   options.tls->on_event = TlsProbe(name, registry);
   return options;
 }

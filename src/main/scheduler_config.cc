@@ -55,6 +55,11 @@ Form<std::vector<std::string>> DevicePoliciesForm() {
           [](const std::vector<std::string>& names) { return fmt::format("{}", fmt::join(names, ",")); }};
 }
 
+Form<std::vector<std::string>> NamesForm() {
+  return {"names, comma-separated", [](std::string_view text) -> Result<std::vector<std::string>> { return SplitList(text); },
+          [](const std::vector<std::string>& names) { return fmt::format("{}", fmt::join(names, ",")); }};
+}
+
 Form<Shortlist> ShortlistForm() {
   const auto print = [](const Shortlist& list) { return list.automatic ? std::string("auto") : std::to_string(list.k); };
   return {"auto or number", &Shortlist::Parse, print};
@@ -104,6 +109,10 @@ std::vector<Setting<SchedulerConfig>> MakeSchedulerSettings() {
           "Only clients with a certificate that one of these authorities signed reach the extender.",
           [](auto& c) -> auto& { return c.tls.client_ca; }),
       MakeSetting<C>(
+          "tlsNames", "--tls-names", NamesForm(),
+          "Not empty: tlsCertFile and tlsKeyFile are an authority's, and the scheduler issues itself a certificate for these names, anew each twenty days.",
+          [](auto& c) -> auto& { return c.tls.names; }),
+      MakeSetting<C>(
           "webhookListen", "--webhook-listen", OptionalEndpointForm(),
           "Where the API server reaches the admission webhook; empty: there is none.", [](auto& c) -> auto& { return c.webhook_listen; }),
       MakeSetting<C>(
@@ -117,6 +126,10 @@ std::vector<Setting<SchedulerConfig>> MakeSchedulerSettings() {
           "webhookTlsClientCaFile", "--webhook-tls-client-ca-file", TextForm("file"),
           "Only clients with a certificate that one of these authorities signed reach the webhook.",
           [](auto& c) -> auto& { return c.webhook_tls.client_ca; }),
+      MakeSetting<C>(
+          "webhookTlsNames", "--webhook-tls-names", NamesForm(),
+          "The same for the webhook: the names by which the API server calls it.",
+          [](auto& c) -> auto& { return c.webhook_tls.names; }),
       MakeSetting<C>(
           "webhookSchedulerName", "--webhook-scheduler-name", TextForm("scheduler name"),
           "Becomes spec.schedulerName of pods that ask for GPUs and name no scheduler of their own; empty leaves them as they are.",
@@ -257,7 +270,9 @@ Result<> ValidateFiles(std::string_view prefix, const TlsFilesConfig& tls) {
   if (tls.certificate.empty() != tls.key.empty()) {
     return Fail(Code::kInvalid, "{0}CertFile and {0}KeyFile belong together: give both, or none for plain HTTP", prefix);
   }
-  if (tls.on() || tls.client_ca.empty()) return {};
+  if (tls.on()) return {};
+  if (!tls.names.empty()) return Fail(Code::kInvalid, "{0}Names needs an authority: give {0}CertFile and {0}KeyFile too", prefix);
+  if (tls.client_ca.empty()) return {};
   return Fail(Code::kInvalid, "{0}ClientCaFile asks for client certificates, which need TLS: give {0}CertFile and {0}KeyFile too", prefix);
 }
 

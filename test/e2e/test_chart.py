@@ -2,6 +2,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """The chart, installed by helm into a real API server: its schedulers bind with the identity, configuration, certificates and roles it renders, and its policies hold."""
 
+import base64
 import contextlib
 import http.client
 import json
@@ -18,11 +19,12 @@ from pathlib import Path
 from typing import ClassVar
 
 from harness.api import MERGE_PATCH, PODS, Api, ApiError, Object
-from harness.chart import CHART, Grant, Helm, Installed
+from harness.chart import CHART, RBAC, Grant, Helm, Installed
 from harness.control_plane import NAMESPACE, ROOT, SERVICE_ACCOUNT, program
 from harness.objects import ALLOCATION, HAMI_ALLOCATED, Node, Pod, limits, shares
 from harness.process import eventually, free_port
 from harness.scenario import Scenario, main
+from harness.webhook import CONFIGURATIONS as WEBHOOKS
 from harness.webhook import in_force
 
 WRONG = Pod("wrong").container(gpu=1, gpumem="16Gi").build()
@@ -47,7 +49,7 @@ class Installation(Scenario):
         cls.helm.upgrade(values=cls.values | {"webhook": {"port": cls.webhook_port}})
         cls.installed = Installed(cls.api)
         cls.installed.lead_service_to("webhook")
-        cls.webhook_files = cls.installed.write_secret("webhook-tls", folder / "webhook")
+        cls.authority = cls.installed.write_secret("ca", folder / "authority")
         cls.account = cls.control_plane.kubeconfig("account", token="service-account-token")
         cls.partage = cls.control_plane.start_partage(*cls.arguments(folder), kubeconfig=cls.account)
         cls.kube_scheduler = cls.control_plane.start_configured_kube_scheduler("rendered", cls.kube_scheduler_config(folder))
@@ -58,7 +60,7 @@ class Installation(Scenario):
         """The rendered configuration, with this machine's addresses and files."""
         config = folder / "config.yaml"
         config.write_text(cls.installed.config_map()["config.yaml"])
-        files = ["--webhook-tls-cert-file", str(cls.webhook_files / "tls.crt"), "--webhook-tls-key-file", str(cls.webhook_files / "tls.key")]
+        files = ["--webhook-tls-cert-file", str(cls.authority / "tls.crt"), "--webhook-tls-key-file", str(cls.authority / "tls.key")]
         return ["--config", str(config), "--webhook-listen", f"127.0.0.1:{cls.webhook_port}", *files]
 
     @classmethod
@@ -168,6 +170,10 @@ class BesideAKubeScheduler(Installation):
         self.partage.wait()
         self.api.create_pods(asking.build())
 
+    def test_the_webhooks_certificate_is_of_the_schedulers_own_making_and_good_for_thirty_days(self) -> None:
+        left = self.partage.metric("partage_tls_certificate_expiry_timestamp_seconds", listener="webhook") - time.time()
+        self.assertLess(abs(left - 30 * 86400), 600)
+
     # --- Policies ---
 
     @classmethod
@@ -239,25 +245,28 @@ class BesideAKubeScheduler(Installation):
 
     # --- Releases ---
 
-    def test_an_upgrade_keeps_certificates_until_they_are_to_be_renewed_and_then_by_the_same_authority(self) -> None:
-        values = {"shape": "behindService", "policies": {"allocations": {"enabled": False}, "nodeNames": {"enabled": False}}}
+    def test_an_upgrade_and_a_rollback_keep_the_authority_and_one_that_was_deleted_is_replaced_everywhere(self) -> None:
+        off = {"enabled": False}
+        values = {"shape": "behindService", "policies": {"allocations": off, "nodeNames": off}}
         release = Installed(self.api, "elsewhere", "second-partage")
-        secrets = ("ca", "webhook-tls", "extender-tls", "extender-client-tls")
 
-        def upgrade(**certificates: int) -> dict[str, dict[str, bytes]]:
-            self.helm.upgrade("second", "elsewhere", values | {"certificates": certificates})
-            return {name: release.secret(name) for name in secrets}
+        def certificates() -> list[bytes]:
+            return [release.secret("ca")["tls.crt"], *release.secret("extender-client-tls").values()]
 
-        first = upgrade()
-        self.assertEqual(first, upgrade())
-        time.sleep(1.1)
-        renewed = upgrade(validDays=365, renewBeforeDays=365)
-        self.assertEqual(first["ca"], renewed["ca"])
-        for name in secrets[1:]:
-            self.assertNotEqual(first[name]["tls.crt"], renewed[name]["tls.crt"])
-            self.verify(renewed[name], first["ca"]["tls.crt"])
+        self.helm.upgrade("second", "elsewhere", values)
+        first = certificates()
+        self.helm.upgrade("second", "elsewhere", values | {"replicas": 3})
+        self.assertEqual(first, certificates())
+        self.helm.do("rollback", "second", "1", "--namespace", "elsewhere")
+        self.assertEqual(first, certificates())
+        self.api.call("DELETE", "/api/v1/namespaces/elsewhere/secrets/second-partage-ca")
+        self.helm.upgrade("second", "elsewhere", values)
+        self.assertFalse(set(first) & set(certificates()))
+        self.verify(release.secret("extender-client-tls"), release.secret("ca")["tls.crt"])
+        (webhook,) = self.api.call("GET", f"{WEBHOOKS}/second-partage")["webhooks"]
+        self.assertEqual(release.secret("ca")["tls.crt"], base64.b64decode(webhook["clientConfig"]["caBundle"]))
         self.helm.do("uninstall", "second", "--namespace", "elsewhere")
-        for path in ("/api/v1/secrets", "/apis/rbac.authorization.k8s.io/v1/clusterroles", "/apis/admissionregistration.k8s.io/v1/mutatingwebhookconfigurations"):
+        for path in ("/api/v1/secrets", f"{RBAC}/clusterroles", WEBHOOKS):
             self.assertEqual([], [item["metadata"]["name"] for item in self.api.call("GET", path)["items"] if "second" in item["metadata"]["name"]])
 
     def verify(self, secret: dict[str, bytes], authority: bytes) -> None:
@@ -272,10 +281,9 @@ class BehindAService(Installation):
 
     @classmethod
     def arguments(cls, folder: Path) -> list[str]:
-        cls.server_files = cls.installed.write_secret("extender-tls", folder / "extender")
         cls.client_files = cls.installed.write_secret("extender-client-tls", folder / "client")
-        files = ["--tls-cert-file", str(cls.server_files / "tls.crt"), "--tls-key-file", str(cls.server_files / "tls.key")]
-        return [*super().arguments(folder), *files, "--tls-client-ca-file", str(cls.server_files / "ca.crt")]
+        files = ["--tls-cert-file", str(cls.authority / "tls.crt"), "--tls-key-file", str(cls.authority / "tls.key")]
+        return [*super().arguments(folder), *files, "--tls-client-ca-file", str(cls.authority / "tls.crt")]
 
     @classmethod
     def kube_scheduler_config(cls, folder: Path) -> str:

@@ -94,9 +94,10 @@ std::string TlsClient::Ask(std::string_view bytes) {
 std::string TlsClient::serial() const {
   X509* certificate = SSL_get1_peer_certificate(ssl_.get());
   if (certificate == nullptr) return "";
-  const auto number = ASN1_INTEGER_get(X509_get0_serialNumber(certificate));
+  const ASN1_INTEGER* number = X509_get0_serialNumber(certificate);
+  std::string serial(reinterpret_cast<const char*>(ASN1_STRING_get0_data(number)), static_cast<std::size_t>(ASN1_STRING_length(number)));
   X509_free(certificate);
-  return std::to_string(number);
+  return serial;
 }
 
 bool TlsClient::EndsProperly() {

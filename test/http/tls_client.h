@@ -28,7 +28,7 @@ class TlsClient {
   std::string Ask(std::string_view bytes);
   /// Why the last thing failed, in OpenSSL's words; empty: it did not.
   const std::string& fault() const { return fault_; }
-  /// The server's certificate, to tell one from another.
+  /// The number in the server's certificate, as bytes, to tell one from another.
   std::string serial() const;
   /// True when the server says goodbye, as TLS asks, before it closes.
   bool EndsProperly();

@@ -14,10 +14,10 @@ namespace partage::test {
 /// A TestServer behind TLS, its files, and what it told about them.
 class TlsTestServer {
  public:
-  /// `identity` is the server's; clients must show a certificate that `client_ca` signed, unless that is empty.
+  /// `identity` is the server's, or, where `tls` has names, its authority; clients must show a certificate that `client_ca` signed, unless that is empty.
   explicit TlsTestServer(const Identity& identity, const std::string& client_ca = {},
-                         std::chrono::milliseconds header_timeout = std::chrono::seconds(5))
-      : client_ca_(client_ca), http_(Options(identity, header_timeout)) {}
+                         std::chrono::milliseconds header_timeout = std::chrono::seconds(5), http::TlsOptions tls = {})
+      : client_ca_(client_ca), http_(Options(identity, header_timeout, std::move(tls))) {}
 
   TestServer& http() { return http_; }
   TlsClient Connect(const TlsClientOptions& options) { return TlsClient(http_.server.port(), options); }
@@ -46,10 +46,9 @@ class TlsTestServer {
   }
 
  private:
-  http::ServerOptions Options(const Identity& identity, std::chrono::milliseconds header_timeout) {
+  http::ServerOptions Options(const Identity& identity, std::chrono::milliseconds header_timeout, http::TlsOptions tls) {
     Write(identity);
     if (!client_ca_.empty()) WriteClientCa(client_ca_);
-    http::TlsOptions tls;
     tls.certificate_file = folder_.path() + "/tls.crt";
     tls.key_file = folder_.path() + "/tls.key";
     if (!client_ca_.empty()) tls.client_ca_file = folder_.path() + "/ca.crt";

@@ -95,6 +95,7 @@ TEST_CASE("Files of TLS are given together or not at all") {
         "tlsCertFile and tlsKeyFile belong together: give both, or none for plain HTTP");
   CHECK(Complaint({"--in-cluster", "--webhook-tls-key-file", "k"}).find("webhookTlsCertFile") == 0);
   CHECK(Complaint({"--in-cluster", "--tls-client-ca-file", "ca"}).find("tlsClientCaFile") == 0);
+  CHECK(Complaint({"--in-cluster", "--webhook-tls-names", "a"}).find("webhookTlsNames needs an authority") == 0);
   CHECK(Complaint({"--in-cluster", "--webhook-tls-cert-file", "c", "--webhook-tls-key-file", "k"}).find("webhookListen") !=
         std::string::npos);
 }

@@ -23,7 +23,7 @@ constexpr std::string_view kReview =
     R"("resource":"pods"},"namespace":"team","object":{"metadata":{"generateName":"p-"},"spec":{"containers":[{"name":"main","resources":{"limits":)"
     R"({"nvidia.com/gpumem":"16Gi"}}}]}}}})";
 
-/// A scheduler over a simulated cluster whose extender demands client certificates, with a webhook.
+/// A scheduler over a simulated cluster whose extender demands client certificates, with a webhook whose certificates it issues itself.
 class Running {
  public:
   Running() {
@@ -33,7 +33,10 @@ class Running {
     config.tls = Write("extender");
     config.tls.client_ca = folder_.Write("clients.crt", clients_.certificate());
     config.webhook_listen = http::Endpoint{"127.0.0.1", 0};
-    config.webhook_tls = Write("webhook");
+    config.webhook_tls = {.certificate = folder_.Write("authority.crt", servers_.certificate()),
+                          .key = folder_.Write("authority.key", servers_.key()),
+                          .client_ca = "",
+                          .names = {"127.0.0.1"}};
     app_ = SchedulerApp::Make(std::move(config)).value();
     REQUIRE(app_->Start().has_value());
   }
@@ -50,7 +53,8 @@ class Running {
     const auto identity = servers_.Issue("IP:127.0.0.1");
     return {.certificate = folder_.Write(name + ".crt", identity.certificate),
             .key = folder_.Write(name + ".key", identity.key),
-            .client_ca = ""};
+            .client_ca = "",
+            .names = {}};
   }
 
   test::TempFolder folder_;
@@ -89,7 +93,7 @@ TEST_CASE("A scheduler whose certificate cannot be used does not start, and says
   config.source = {.kind = ClusterSourceConfig::Kind::kSimulated, .file = folder.Write("cluster.yaml", kCluster)};
   config.listen.port = config.metrics_listen.port = 0;
   config.webhook_listen = http::Endpoint{"127.0.0.1", 0};
-  config.webhook_tls = {.certificate = folder.path() + "/none.crt", .key = folder.path() + "/none.key", .client_ca = ""};
+  config.webhook_tls = {.certificate = folder.path() + "/none.crt", .key = folder.path() + "/none.key", .client_ca = "", .names = {}};
   const auto started = SchedulerApp::Make(std::move(config)).value()->Start();
   REQUIRE_FALSE(started.has_value());
   CHECK_THAT(started.error().message, Catch::Contains("webhookListen: ") && Catch::Contains("none.crt: No such file"));

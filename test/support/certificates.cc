@@ -43,6 +43,10 @@ std::string CertificatePem(X509* certificate) {
   return ToPem([&](BIO* bio) { PEM_write_bio_X509(bio, certificate); });
 }
 
+std::string KeyPem(EVP_PKEY* key) {
+  return ToPem([&](BIO* bio) { PEM_write_bio_PrivateKey(bio, key, nullptr, nullptr, 0, nullptr, nullptr); });
+}
+
 }  // namespace
 
 struct Authority::Impl {
@@ -66,13 +70,16 @@ Authority::~Authority() {
 
 const std::string& Authority::certificate() const { return impl_->pem; }
 
+std::string Authority::key() const {
+  return KeyPem(impl_->key);
+}
+
 Identity Authority::Issue(const std::string& names, long seconds) const {
   auto* key = EVP_EC_gen("P-256");
   auto* certificate = NewCertificate(key, "Partage test", impl_->certificate, seconds);
   AddExtension(certificate, NID_subject_alt_name, names);
   X509_sign(certificate, impl_->key, EVP_sha256());
-  Identity identity{CertificatePem(certificate),
-                    ToPem([&](BIO* bio) { PEM_write_bio_PrivateKey(bio, key, nullptr, nullptr, 0, nullptr, nullptr); })};
+  Identity identity{CertificatePem(certificate), KeyPem(key)};
   X509_free(certificate);
   EVP_PKEY_free(key);
   return identity;

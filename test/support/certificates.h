@@ -18,6 +18,7 @@ class Authority {
   ~Authority();
   /// Its own certificate, to be trusted.
   const std::string& certificate() const;
+  std::string key() const;
   /// For a server or client; `names` is an OpenSSL subjectAltName, "DNS:api.test,IP:127.0.0.1". Good until `seconds` from now, which may lie in the past.
   Identity Issue(const std::string& names, long seconds = 3600) const;
 

@@ -86,7 +86,7 @@ void PodSink::ReplaceEnd() {
 void PodSink::Upsert(k8s::Pod&& pod) {
   auto observation = scheduler::Observe(pod, vendors_);
   faults_.Note("pod " + pod.FullName(), observation.allocation_error);
-  if (!pod.node_name.empty()) engine_.Forget(pod.uid);
+  if (!pod.node_name.empty() || pod.deleting) engine_.Forget(pod.uid);
   cluster_.ObservePod(std::move(observation));
 }
 

@@ -27,7 +27,7 @@ const Desc kOvercommitted{Type::kGauge,
                           {}};
 const Desc kPods{Type::kGauge,
                  "partage_pods",
-                 "Pods that hold shares: nominal (chosen in a filter), reserved (bind in flight) or bound.",
+                 "Pods that hold shares: nominal (chosen in a filter), claimed (others are evicted for it), reserved (bind in flight) or bound.",
                  {"state"},
                  {}};
 const Desc kWaiting{Type::kGauge, "partage_waiting_pods", "Pods that fitted nowhere when they were last filtered.", {}, {}};
@@ -64,6 +64,7 @@ void EmitSums(const CollectContext& context, const Registry::Sink& emit) {
 void EmitPods(const CollectContext& context, const Registry::Sink& emit) {
   Family pods(kPods);
   pods.AddGauge(static_cast<double>(context.counts.nominal), {"nominal"});
+  pods.AddGauge(static_cast<double>(context.counts.claimed), {"claimed"});
   pods.AddGauge(static_cast<double>(context.counts.reserved), {"reserved"});
   pods.AddGauge(static_cast<double>(context.counts.pods_bound), {"bound"});
   emit(pods.Take());

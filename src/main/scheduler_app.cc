@@ -74,6 +74,7 @@ Result<> SchedulerApp::Build() {
   scheduler::Requeuer::Options requeue;
   requeue.min_interval = config_.requeue_interval;
   requeuer_.emplace(*engine_, source_->api(), clock_, requeue, metrics_);
+  BuildPreemption();
   return {};
 }
 
@@ -111,6 +112,14 @@ void SchedulerApp::BuildWebhook() {
   options.max_body = std::min(options.max_body, kMaxReview);
   webhook_server_.emplace(std::move(options));
   webhook_->AddRoutes(*webhook_server_, [this] { return !stopping_ && source_->synced(); });
+}
+
+// A simulated cluster does not know its pods before they are bound, so nobody can tell whether they still wait.
+void SchedulerApp::BuildPreemption() {
+  if (!config_.preemption || config_.source.kind == ClusterSourceConfig::Kind::kSimulated) return;
+  auto options = config_.preemptor;
+  if (leadership_) options.fence = &*leadership_;
+  preemptor_.emplace(*engine_, source_->api(), events_, clock_, options, metrics_);
 }
 
 void SchedulerApp::AddCollectors() {
@@ -160,6 +169,7 @@ Result<> SchedulerApp::Start() {
   // Only now: that our address could be listened on shows that whoever had it before is gone.
   if (leadership_) leadership_->Start();
   requeuer_->Start();
+  if (preemptor_) preemptor_->Start();
   return {};
 }
 
@@ -177,6 +187,7 @@ void SchedulerApp::Stop() {
   if (extender_server_) extender_server_->Stop(kRequestGrace);
   if (webhook_server_) webhook_server_->Stop(kScrapeGrace);
   if (binder_) binder_->Stop(kBindGrace);
+  if (preemptor_) preemptor_->Stop();
   if (leadership_) leadership_->Stop();
   if (requeuer_) requeuer_->Stop();
   if (source_) source_->Stop();

@@ -17,6 +17,7 @@
 #include "scheduler/extender/extender.h"
 #include "scheduler/extender/metrics_probe.h"
 #include "scheduler/extender/requeuer.h"
+#include "scheduler/preemption/preemptor.h"
 #include "scheduler/webhook/webhook.h"
 
 namespace partage::app {
@@ -49,6 +50,7 @@ class SchedulerApp {
   explicit SchedulerApp(SchedulerConfig config);
   Result<> Build();
   void BuildWebhook();
+  void BuildPreemption();
   Result<> BuildLeadership();
   void AddCollectors();
   void LogCounts() const;
@@ -68,6 +70,8 @@ class SchedulerApp {
   std::optional<scheduler::Webhook> webhook_;
   std::optional<http::Server> extender_server_, webhook_server_, metrics_server_;
   std::optional<scheduler::Requeuer> requeuer_;
+  scheduler::NoEvents events_;
+  std::optional<scheduler::Preemptor> preemptor_;  // none: switched off, or the cluster is simulated
   std::atomic<bool> stopping_ = false;
 };
 

@@ -198,6 +198,16 @@ std::vector<Setting<SchedulerConfig>> MakeSchedulerSettings() {
           "requeueInterval", "", DurationForm(), "Shortest time between two patches that have refused pods retried.",
           [](auto& c) -> auto& { return c.requeue_interval; }),
       MakeSetting<C>(
+          "preemption", "--preemption", BoolForm(),
+          "Evicts pods of lower priority for a pod that needs their share of a GPU; see preemption.md.",
+          [](auto& c) -> auto& { return c.preemption; }),
+      MakeSetting<C>(
+          "preemptionInterval", "", DurationForm(), "Shortest time between two tries to make room for a pod.",
+          [](auto& c) -> auto& { return c.preemptor.min_interval; }),
+      MakeSetting<C>(
+          "preemptionHold", "", DurationForm(), "How long a share that came free by preemption is kept for its pod.",
+          [](auto& c) -> auto& { return c.preemptor.hold; }),
+      MakeSetting<C>(
           "httpThreads", "", NumberForm(1, 64), "Threads of each HTTP listener.", [](auto& c) -> auto& { return c.http_threads; }),
       MakeSetting<C>(
           "maxBodyMiB", "", NumberForm(1, 1024), "Largest request body in MiB; a larger one is answered with 413.",

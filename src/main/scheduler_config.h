@@ -14,6 +14,7 @@
 #include "main/setting.h"
 #include "scheduler/engine/engine.h"
 #include "scheduler/extender/binder.h"
+#include "scheduler/preemption/preemptor.h"
 #include "scheduler/webhook/admission.h"
 #include "vendors/vendor.h"
 
@@ -64,6 +65,8 @@ struct SchedulerConfig {
   scheduler::EngineOptions engine;
   scheduler::BinderOptions binder;
   std::chrono::milliseconds requeue_interval{400};
+  bool preemption = true;
+  scheduler::Preemptor::Options preemptor;
   std::int64_t metrics_device_limit = 5000;  ///< more devices than this: no series per device
   bool metrics_pod_series = false;           ///< series that carry pod names
   std::string log_level = "info", log_format = "text";

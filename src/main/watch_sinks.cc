@@ -89,7 +89,7 @@ void PodSink::ReplaceEnd() {
 void PodSink::Upsert(k8s::Pod&& pod) {
   auto observation = scheduler::Observe(pod, vendors_);
   faults_.Note("pod " + pod.FullName(), observation.allocation_error);
-  if (pod.node_name.empty()) {
+  if (pod.node_name.empty() && !pod.deleting) {
     engine_.SeeWaiting(pod.uid);
   } else {
     engine_.Forget(pod.uid);

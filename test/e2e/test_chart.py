@@ -90,7 +90,8 @@ class Installation(Scenario):
         return grants - used, missing
 
     def use_every_verb(self) -> None:
-        """Binds, has a waiting pod retried, and binds a pod that the API server refuses to bind, after which its pod is looked at."""
+        """Binds, has a waiting pod retried, and binds a pod that the API server refuses to bind, after which its pod is looked at, and evicts a pod
+        for one of higher priority."""
         self.nodes(Node("n1").gpus(1).build())
         self.bind(Pod("holder").container(gpumem=20000).build())
         self.refuse(Pod("waiting").container(gpumem=5000).build())
@@ -101,6 +102,9 @@ class Installation(Scenario):
         self.wait_bound({"waiting"})
         (gated,) = self.api.create_pods(Pod("gated").container(gpumem=1000).spec(schedulingGates=[{"name": "example.com/wait"}]).build())
         self.assertIn("409", self.ask_to_bind(gated, "n1"))
+        urgent = {"apiVersion": "scheduling.k8s.io/v1", "kind": "PriorityClass", "metadata": {"name": "urgent"}, "value": 1000}
+        self.api.call("POST", "/apis/scheduling.k8s.io/v1/priorityclasses", urgent)
+        self.bind(Pod("urgent").container(gpumem=24000).spec(priorityClassName="urgent").build())
 
     def stop_kube_scheduler(self) -> None:
         """Every thread of it, until SIGCONT."""

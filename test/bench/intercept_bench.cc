@@ -33,7 +33,7 @@ struct Options {
   int rounds() const { return 4000 / shrink + 1; }
 };
 
-enum class Share { kNoLibrary, kUnlimited, kLimited };
+enum class Share { kNoLibrary, kUnlimited, kLimited, kLimitedAlone };  // alone: each process with a usage file of its own
 
 class Bench {
  public:
@@ -42,7 +42,7 @@ class Bench {
   void Run() {
     Measure("launch_unlimited_added_ns", [&] { return Added(Share::kUnlimited, {"launch", "0", "linked"}); });
     Measure("launch_limited_added_ns", [&] { return Added(Share::kLimited, {"launch", "0", "hooked"}); });
-    Measure("launch_limited_16_processes_ratio", [&] { return SixteenToOne(); });
+    Measure("launch_limited_16_processes_ratio", [&] { return SixteenToSixteen(); });
     Measure("alloc_free_0_live_ns", [&] { return Added(Share::kLimited, {"alloc_free", "0"}); });
     Measure("alloc_free_10k_live_ns", [&] { return Added(Share::kLimited, {"alloc_free", "10000"}); });
     Measure("alloc_free_1m_live_ns", [&] { return Added(Share::kLimited, {"alloc_free", "1000000"}); });
@@ -90,11 +90,12 @@ class Bench {
     setenv("FAKE_CUDA", "fast; kernel 1ns; device memory=80G", 1);
     setenv("LD_LIBRARY_PATH", (options_.driver + "/580").c_str(), 1);
     if (share != Share::kNoLibrary) setenv("LD_PRELOAD", options_.library.c_str(), 1);
-    if (share != Share::kLimited) return;
+    if (share != Share::kLimited && share != Share::kLimitedAlone) return;
     setenv("CUDA_DEVICE_MEMORY_LIMIT", "60g", 1);
     setenv("CUDA_DEVICE_SM_LIMIT", "50", 1);
     setenv("GPU_CORE_UTILIZATION_POLICY", "force", 1);
-    setenv("PARTAGE_USAGE", (folder_.path() + "/usage").c_str(), 1);
+    const std::string whose = share == Share::kLimitedAlone ? std::to_string(getpid()) : "";
+    setenv("PARTAGE_USAGE", (folder_.path() + "/usage" + whose).c_str(), 1);
   }
 
   bool Wait(pid_t pid) {
@@ -128,10 +129,16 @@ class Bench {
     return Printed(share, call, processes);
   }
 
-  /// Processes beyond the machine's cores take turns; batches that were interrupted hardly count in their medians.
-  double SixteenToOne() {
-    const double alone = Added(Share::kLimited, {"launch", "0", "hooked"});
-    return Added(Share::kLimited, {"launch", "0", "hooked"}, 16) / std::max(alone, 1.0);
+  /// What sharing a usage file costs sixteen processes. Against one process alone it would tell what sharing a core does: beyond the machine's cores
+  /// processes take turns, and each finds its caches cold.
+  double SixteenToSixteen() {
+    std::vector<double> ratios;
+    for (int i = 0; i < 3; ++i) {
+      const double alone = Added(Share::kLimitedAlone, {"launch", "0", "hooked"}, 16);
+      ratios.push_back(Added(Share::kLimited, {"launch", "0", "hooked"}, 16) / std::max(alone, 1.0));
+    }
+    std::sort(ratios.begin(), ratios.end());
+    return ratios[1];
   }
 
   double BesideOthers(int count) {

@@ -7,6 +7,7 @@
 #include <map>
 
 #include "scheduler/engine/idle_cluster.h"
+#include "scheduler/engine/never_memory.h"
 #include "scheduler/engine/placement.h"
 #include "scheduler/engine/pod_memory.h"
 #include "scheduler/engine/policy_set.h"
@@ -143,6 +144,7 @@ class Engine::Impl {
   const PolicySet policies_;
   PodMemory memory_;
   DecisionLog decisions_;
+  mutable NeverMemory never_;
 };
 
 std::size_t Engine::Impl::ListLength(const PodInput& pod) const {
@@ -390,7 +392,7 @@ Diagnosis Engine::Impl::Diagnose(const device::PodRequest& request) const {
 
 std::optional<std::string> Engine::Impl::WhyNever(const device::PodRequest& request) const {
   const auto snapshot = cluster_.snapshot();
-  return WhyNotWhenIdle(*snapshot, Ask(request, policies_.For(request), *snapshot->kinds));
+  return never_.Recall(snapshot, request, [&] { return WhyNotWhenIdle(*snapshot, Ask(request, policies_.For(request), *snapshot->kinds)); });
 }
 
 Result<std::unique_ptr<Engine>> Engine::Make(Cluster& cluster, const Clock& clock, EngineOptions options, Probe& probe) {

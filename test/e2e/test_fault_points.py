@@ -44,7 +44,7 @@ class FaultPoints(Scenario):
             self.partage.kill()
             for point in islice(cycle(POINTS), DEATHS):
                 self.start_to_die(point, dice.randint(1, 12))
-                eventually(f"partage-scheduler dies at {point} (a build without PARTAGE_FAULT_POINTS never does)", lambda: not self.partage.running)
+                eventually(f"partage-scheduler dies at {point} (a build without PARTAGE_FAULT_POINTS never does)", lambda: not self.partage.running, timeout=60)
                 self.remember_allocations(seen)
                 self.assertEqual([], invariants.violations(self.api))
             self.partage.start()
@@ -55,6 +55,7 @@ class FaultPoints(Scenario):
         self.remember_allocations(seen)
         self.assertGreater(len(seen), 3 * DEATHS)
         self.assert_ledger_is_true()
+        print(f"  {DEATHS} deaths, {len(churn.created)} pods created, {len(seen)} seen bound", flush=True)
 
 
 if __name__ == "__main__":

@@ -16,7 +16,7 @@ KILLS = int(os.environ.get("PARTAGE_E2E_KILLS", "50"))
 
 
 class Churn(threading.Thread):
-    """Creates pods in handfuls and deletes bound ones when there are many, until told to stop."""
+    """Creates pods in handfuls, but never more than wait for long, and deletes bound ones when there are many, until told to stop."""
 
     def __init__(self, api: Api, dice: random.Random) -> None:
         super().__init__()
@@ -30,8 +30,10 @@ class Churn(threading.Thread):
     def run(self) -> None:
         try:
             while not self._stop_asked.wait(0.1):
-                self._add(10)
-                if len(self.created) - len(self.deleted) > 300:
+                alive = len(self.created) - len(self.deleted)
+                if alive < 400:
+                    self._add(10)
+                if alive > 300:
                     self._remove(20)
         except BaseException as fault:  # reported by the test's own thread
             self.fault = fault

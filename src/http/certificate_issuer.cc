@@ -141,10 +141,9 @@ Result<IssuedCertificate> IssueServerCertificate(const std::string& authority_pe
     ERR_clear_error();
     return Fail(Code::kInvalid, "the authority's key signs nothing with SHA-256: give an RSA or ECDSA key");
   }
-  return IssuedCertificate{
-      .certificate = Pem([&](BIO* bio) { PEM_write_bio_X509(bio, made.get()); }) + authority_pem,
-      .key = Pem([&](BIO* bio) { PEM_write_bio_PrivateKey(bio, key.get(), nullptr, nullptr, 0, nullptr, nullptr); }),
-      .authority_until = EndOf(authority->certificate.get())};
+  return IssuedCertificate{.certificate = Pem([&](BIO* bio) { PEM_write_bio_X509(bio, made.get()); }) + authority_pem,
+                           .key = Pem([&](BIO* bio) { PEM_write_bio_PrivateKey(bio, key.get(), nullptr, nullptr, 0, nullptr, nullptr); }),
+                           .authority_until = EndOf(authority->certificate.get())};
 }
 
 }  // namespace partage::http

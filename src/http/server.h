@@ -51,15 +51,15 @@ struct TlsEvent {
 
 /// TLS 1.2 or newer. All files are PEM, read at Start and again when they change.
 struct TlsOptions {
-  std::string certificate_file;                     ///< the server's own first, then those that signed it
-  std::string key_file;                             ///< without a passphrase
-  std::string client_ca_file;                       ///< not empty: every client must show a certificate that one of these signed
+  std::string certificate_file;  ///< the server's own first, then those that signed it
+  std::string key_file;          ///< without a passphrase
+  std::string client_ca_file;    ///< not empty: every client must show a certificate that one of these signed
   /// Not empty: certificate_file and key_file are an authority's, and the server issues itself a certificate for these names (certificate_issuer.h).
   std::vector<std::string> names;
   std::chrono::seconds issue_for = std::chrono::hours(30 * 24);     ///< with names: how long such a certificate is good,
   std::chrono::seconds renew_before = std::chrono::hours(10 * 24);  ///< and how long before its end it is issued anew
-  std::chrono::milliseconds reload_interval{1000};  ///< files are looked at about this often
-  std::function<void(const TlsEvent&)> on_event;    ///< on any of the server's threads; may be empty
+  std::chrono::milliseconds reload_interval{1000};                  ///< files are looked at about this often
+  std::function<void(const TlsEvent&)> on_event;                    ///< on any of the server's threads; may be empty
 };
 
 struct ServerOptions {

@@ -8,9 +8,9 @@
 
 #include <utility>
 
+#include <fmt/format.h>
 #include <boost/asio/buffer.hpp>
 #include <boost/asio/ssl/context.hpp>
-#include <fmt/format.h>
 
 #include "base/log.h"
 #include "base/text_file.h"
@@ -97,7 +97,10 @@ Result<TlsFiles::Texts> TlsFiles::Read() const {
 }
 
 Result<TlsFiles::Loaded> TlsFiles::Make(const Texts& texts) const {
-  Loaded loaded{.context = std::make_shared<asio::ssl::context>(asio::ssl::context::tls_server), .valid_from = {}, .valid_until = {}, .authority_until = {}};
+  Loaded loaded{.context = std::make_shared<asio::ssl::context>(asio::ssl::context::tls_server),
+                .valid_from = {},
+                .valid_until = {},
+                .authority_until = {}};
   auto& context = *loaded.context;
   Harden(context);
   error_code ec;

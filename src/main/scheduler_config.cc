@@ -110,7 +110,8 @@ std::vector<Setting<SchedulerConfig>> MakeSchedulerSettings() {
           [](auto& c) -> auto& { return c.tls.client_ca; }),
       MakeSetting<C>(
           "tlsNames", "--tls-names", NamesForm(),
-          "Not empty: tlsCertFile and tlsKeyFile are an authority's, and the scheduler issues itself a certificate for these names, anew each twenty days.",
+          "Not empty: tlsCertFile and tlsKeyFile are an authority's, and the scheduler issues itself a certificate for these names, anew "
+          "each twenty days.",
           [](auto& c) -> auto& { return c.tls.names; }),
       MakeSetting<C>(
           "webhookListen", "--webhook-listen", OptionalEndpointForm(),
@@ -127,8 +128,7 @@ std::vector<Setting<SchedulerConfig>> MakeSchedulerSettings() {
           "Only clients with a certificate that one of these authorities signed reach the webhook.",
           [](auto& c) -> auto& { return c.webhook_tls.client_ca; }),
       MakeSetting<C>(
-          "webhookTlsNames", "--webhook-tls-names", NamesForm(),
-          "The same for the webhook: the names by which the API server calls it.",
+          "webhookTlsNames", "--webhook-tls-names", NamesForm(), "The same for the webhook: the names by which the API server calls it.",
           [](auto& c) -> auto& { return c.webhook_tls.names; }),
       MakeSetting<C>(
           "webhookSchedulerName", "--webhook-scheduler-name", TextForm("scheduler name"),

@@ -41,8 +41,8 @@ struct LeaderElectionConfig {
 
 /// Files of a listener's TLS, PEM; read again when they change.
 struct TlsFilesConfig {
-  std::string certificate, key;  ///< both or neither; neither: plain HTTP
-  std::string client_ca;         ///< not empty: clients must show a certificate that one of these signed
+  std::string certificate, key;    ///< both or neither; neither: plain HTTP
+  std::string client_ca;           ///< not empty: clients must show a certificate that one of these signed
   std::vector<std::string> names;  ///< not empty: `certificate` and `key` are an authority's, which issues certificates for these names
 
   bool on() const { return !certificate.empty(); }

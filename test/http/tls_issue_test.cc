@@ -90,7 +90,8 @@ TEST_CASE("What cannot issue is refused by name") {
   CHECK_THAT(fault(authority.certificate(), "none"), Catch::Contains("key is no PEM"));
   CHECK_THAT(fault(authority.certificate(), other.key()), Catch::Contains("not that of its certificate"));
   CHECK_THAT(fault(leaf.certificate, leaf.key), Catch::Contains("not an authority's"));
-  for (const char* name : {"", "a b", "a,DNS:b", "ä"}) CHECK_THAT(fault(authority.certificate(), authority.key(), name), Catch::Contains("no name"));
+  for (const char* name : {"", "a b", "a,DNS:b", "ä"})
+    CHECK_THAT(fault(authority.certificate(), authority.key(), name), Catch::Contains("no name"));
 }
 
 }  // namespace

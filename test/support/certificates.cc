@@ -70,9 +70,7 @@ Authority::~Authority() {
 
 const std::string& Authority::certificate() const { return impl_->pem; }
 
-std::string Authority::key() const {
-  return KeyPem(impl_->key);
-}
+std::string Authority::key() const { return KeyPem(impl_->key); }
 
 Identity Authority::Issue(const std::string& names, long seconds) const {
   auto* key = EVP_EC_gen("P-256");

@@ -396,6 +396,12 @@ class Rendering(unittest.TestCase):
         self.assertEqual((1, 0), (issued.count("kind: Certificate\n"), issued.count("kind: Issuer\n")))
         self.assertIn("name: house", issued)
 
+    def test_users_may_write_what_the_protocol_lets_them_ask_with_and_nothing_else_of_ours(self) -> None:
+        section = (ROOT / "docs/protocol.md").read_text().partition("## What users write on pods")[2].partition("| resource")[0]
+        documented = {name for row in re.findall(r"^\| (`.*?) \|", section, re.MULTILINE) for name in re.findall(r"`[^`/]+/([^`]+)`", row)}
+        (allowed,) = re.findall(r"key\.substring\(12\) in \[(.*)\]", self.helm.template({}))
+        self.assertEqual(documented, set(re.findall(r"'([^']+)'", allowed)))
+
     def test_a_budget_stands_only_where_more_than_one_replica_is_ready(self) -> None:
         self.assertIn("kind: PodDisruptionBudget", self.helm.template({}))
         self.assertNotIn("kind: PodDisruptionBudget", self.helm.template({"shape": "behindService"}))

@@ -23,7 +23,7 @@ http::TlsOptions Issuing(std::chrono::seconds renew_before) {
   return tls;
 }
 
-TEST_CASE("A server with an authority serves certificates of that authority for its names, and no other authority's clients") {
+TEST_CASE("A server with an authority shows a certificate of that authority, which who trusts another does not take") {
   const Authority authority, stranger;
   TlsTestServer server(Whole(authority), "", std::chrono::seconds(5), Issuing(std::chrono::minutes(10)));
   CHECK(StatusOf(server.Connect({.ca = authority.certificate()}).Ask(Get("/hello"))) == 200);

@@ -45,8 +45,6 @@ TEST_CASE("Every setting can be read from a file") {
                                                                    {"preemption", "false"},
                                                                    {"preemptionInterval", "3s"},
                                                                    {"preemptionHold", "2m"},
-                                                                   {"tlsNames", "a,b"},
-                                                                   {"webhookTlsNames", "c"},
                                                                    {"httpThreads", "4"},
                                                                    {"maxBodyMiB", "8"},
                                                                    {"metricsDeviceLimit", "100"},

@@ -21,15 +21,15 @@ constexpr std::int64_t kMostUnits = std::numeric_limits<std::int32_t>::max();
 // The API server writes 2000000 as 2M, so of the suffixes only the binary ones give away that bytes were meant; and nobody has millions of GPUs.
 bool IsBytes(std::string_view text, std::int64_t value) { return text.ends_with('i') || value > kMostUnits; }
 
-Result<std::int64_t> Amount(std::string_view key, const std::string& text) {
+Result<std::int64_t> ReadAmount(std::string_view key, const std::string& text) {
   const auto amount = ParseWholeQuantity(text);
   if (!amount) return Fail(Code::kInvalid, "{} {}; give a whole number", key, amount.error().message);
   if (*amount < 0) return Fail(Code::kInvalid, "{} {} is negative; 0 allows none", key, Quoted(text));
   return *amount;
 }
 
-Result<std::int64_t> MemoryAmount(const Vendor& vendor, std::string_view key, const std::string& text) {
-  const auto amount = Amount(key, text);
+Result<std::int64_t> ReadMemory(const Vendor& vendor, std::string_view key, const std::string& text) {
+  const auto amount = ReadAmount(key, text);
   if (!amount || !IsBytes(text, *amount)) return amount ? Result<std::int64_t>(*amount * vendor.memory_factor) : amount;
   const auto unit = vendor.memory_factor == 1 ? std::string("MiB") : fmt::format("units of {} MiB", vendor.memory_factor);
   return Fail(Code::kInvalid, "{} {} is not a number of {}; did you mean {}?", key, Quoted(text), unit,
@@ -43,7 +43,7 @@ void ReadLimit(const k8s::ResourceQuota& quota, const Vendor& vendor, QuotaLimit
   const auto found = quota.hard.find("limits." + resource);
   if (found == quota.hard.end()) return;
   const auto& [key, text] = *found;
-  const auto most = of == QuotaLimit::Of::kMemory ? MemoryAmount(vendor, key, text) : Amount(key, text);
+  const auto most = of == QuotaLimit::Of::kMemory ? ReadMemory(vendor, key, text) : ReadAmount(key, text);
   if (most) {
     into.limits.push_back({key, vendor.name, of, *most});
   } else if (into.error.empty()) {

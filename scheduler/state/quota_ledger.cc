@@ -10,7 +10,7 @@
 namespace partage::scheduler {
 namespace {
 
-std::uint32_t Saturated(std::int64_t value) {
+std::uint32_t ToCharge(std::int64_t value) {
   return static_cast<std::uint32_t>(std::clamp<std::int64_t>(value, 0, std::numeric_limits<std::uint32_t>::max()));
 }
 
@@ -74,7 +74,7 @@ std::uint32_t QuotaLedger::GroupOf(Space& space, std::string_view ns, const devi
 
 QuotaLedger::Charge QuotaLedger::TakeOne(Space& space, std::string_view ns, const device::QuotaTraits& traits,
                                          const device::VendorUsage& usage) {
-  const Charge charge{GroupOf(space, ns, traits, usage.vendor), Saturated(usage.mib), Saturated(usage.cores)};
+  const Charge charge{GroupOf(space, ns, traits, usage.vendor), ToCharge(usage.mib), ToCharge(usage.cores)};
   Sum& sum = groups_[charge.group].sum;
   sum.mib += charge.mib;
   sum.cores += charge.cores;

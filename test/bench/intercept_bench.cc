@@ -3,6 +3,7 @@
 // Every figure comes from processes of its own, in which this program runs again with a role (intercept_roles.h).
 #include <fcntl.h>
 #include <poll.h>
+#include <spawn.h>
 #include <sys/mman.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -51,6 +52,7 @@ class Bench {
     Measure("get_proc_address_added_ns", [&] { return Added(Share::kLimited, {"get_proc_address", "0"}); });
     Measure("memcpy_async_added_ns", [&] { return Added(Share::kLimited, {"memcpy_async", "0"}); });
     Measure("start_256_p99_added_ms", [&] { return StartTogether(); });
+    Measure("exec_true_added_us", [&] { return ExecTrue(); });
   }
 
   bool good() const { return good_; }
@@ -190,6 +192,28 @@ class Bench {
     }
     std::sort(added.begin(), added.end());
     return added[added.size() / 2];
+  }
+
+  /// Microseconds from the start of a program that never touches the driver to its end.
+  double TrueUs(Share share) {
+    std::string name = "true", preload = "LD_PRELOAD=" + options_.library;
+    std::array<char*, 2> arguments = {name.data(), nullptr};
+    std::array<char*, 2> variables = {share == Share::kNoLibrary ? nullptr : preload.data(), nullptr};
+    pid_t pid = 0;
+    const auto start = std::chrono::steady_clock::now();
+    if (posix_spawn(&pid, "/bin/true", nullptr, nullptr, arguments.data(), variables.data()) != 0) return failed_ = true, 0;
+    Wait(pid);
+    return std::chrono::duration<double, std::micro>(std::chrono::steady_clock::now() - start).count();
+  }
+
+  double ExecTrue() {
+    std::vector<double> added;
+    for (int i = 0; i < options_.rounds(); ++i) {
+      const double bare = TrueUs(Share::kNoLibrary);
+      added.push_back(TrueUs(Share::kUnlimited) - bare);
+    }
+    std::nth_element(added.begin(), added.begin() + options_.rounds() / 2, added.end());
+    return added[static_cast<size_t>(options_.rounds() / 2)];
   }
 
   const Options& options_;

@@ -54,6 +54,7 @@ INTERCEPT = [
     Measurement("get_proc_address_added_ns", "ns", 60),
     Measurement("memcpy_async_added_ns", "ns", 2),
     Measurement("start_256_p99_added_ms", "ms", 5),
+    Measurement("exec_true_added_us", "us", 20),
 ]
 SUBJECTS = {"scheduler": SCHEDULER, "intercept": INTERCEPT}
 

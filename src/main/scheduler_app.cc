@@ -94,12 +94,14 @@ Result<> SchedulerApp::BuildLeadership() {
   };
   const std::string host = HostName();
   const std::string place = fmt::format("{}_{}_", host, config_.listen.port);
+  Leadership::Options options;
+  options.elector.identity = place + RandomText();
+  if (config_.listen.port != 0) options.elector.predecessor = place;
+  options.elector.timings = election.timings;
+  options.neighbour = election.kube_scheduler_host == "auto" ? host : election.kube_scheduler_host;
+  options.seed = std::random_device()();
   leadership_.emplace(
-      lease_named(election.lease), election.shape == "follow" ? lease_named(election.kube_scheduler_lease) : nullptr,
-      Leadership::Options{
-          .elector = {.identity = place + RandomText(), .predecessor = config_.listen.port == 0 ? "" : place, .timings = election.timings},
-          .neighbour = election.kube_scheduler_host == "auto" ? host : election.kube_scheduler_host,
-          .seed = std::random_device()()},
+      lease_named(election.lease), election.shape == "follow" ? lease_named(election.kube_scheduler_lease) : nullptr, std::move(options),
       Leadership::PodReader{[this] { return source_->ReadPodsAgain(); }, [this](std::uint64_t read) { return source_->HasReadPods(read); }},
       clock_, metrics_);
   return {};

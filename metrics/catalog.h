@@ -65,8 +65,11 @@ inline const Desc kFencedWrites{Desc::Type::kCounter,
                                 {},
                                 {}};
 
-inline const Desc kPreemptionAttempts{
-    Desc::Type::kCounter, "partage_preemption_attempts_total", "Tries to make room for a waiting pod by evicting others, by outcome.", {"outcome"}, {}};
+inline const Desc kPreemptionAttempts{Desc::Type::kCounter,
+                                      "partage_preemption_attempts_total",
+                                      "Tries to make room for a waiting pod by evicting others, by outcome.",
+                                      {"outcome"},
+                                      {}};
 inline const Desc kPreemptionVictims{
     Desc::Type::kCounter, "partage_preemption_victims_total", "Pods evicted to make room for one of higher priority.", {}, {}};
 inline const Desc kPreemptionProtected{Desc::Type::kCounter,
@@ -75,10 +78,17 @@ inline const Desc kPreemptionProtected{Desc::Type::kCounter,
                                        {},
                                        {}};
 
+inline const Desc kEvents{Desc::Type::kCounter,
+                          "partage_events_total",
+                          "Events about pods: written, dropped (queue full, too many at once, on standby), failed at the API server.",
+                          {"outcome"},
+                          {}};
+
 /// All of the above, in this order: for documentation and lint.
-inline const std::vector<const Desc*> kCatalog = {&kFilterSeconds,  &kPrioritizeSeconds, &kBindSeconds,          &kRefusals,
-                                                  &kBindingWrites,  &kNominationRaces,   &kRequeuePatches,       &kRequestErrors,
-                                                  &kWebhookSeconds, &kTlsLoads,          &kTlsHandshakeFailures, &kTlsExpiry,
-                                                  &kActive,         &kActiveChanges,     &kFencedWrites, &kPreemptionAttempts, &kPreemptionVictims, &kPreemptionProtected};
+inline const std::vector<const Desc*> kCatalog = {
+    &kFilterSeconds,  &kPrioritizeSeconds, &kBindSeconds,    &kRefusals,           &kBindingWrites,        &kNominationRaces,
+    &kRequeuePatches, &kRequestErrors,     &kWebhookSeconds, &kTlsLoads,           &kTlsHandshakeFailures, &kTlsExpiry,
+    &kActive,         &kActiveChanges,     &kFencedWrites,   &kPreemptionAttempts, &kPreemptionVictims,    &kPreemptionProtected,
+    &kEvents};
 
 }  // namespace partage::metrics

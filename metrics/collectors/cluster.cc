@@ -25,11 +25,12 @@ const Desc kOvercommitted{Type::kGauge,
                           "Devices that have given away more than they have, for instance because they shrank.",
                           {},
                           {}};
-const Desc kPods{Type::kGauge,
-                 "partage_pods",
-                 "Pods that hold shares: nominal (chosen in a filter), claimed (others are evicted for it), reserved (bind in flight) or bound.",
-                 {"state"},
-                 {}};
+const Desc kPods{
+    Type::kGauge,
+    "partage_pods",
+    "Pods that hold shares: nominal (chosen in a filter), claimed (others are evicted for it), reserved (bind in flight) or bound.",
+    {"state"},
+    {}};
 const Desc kWaiting{Type::kGauge, "partage_waiting_pods", "Pods that fitted nowhere when they were last filtered.", {}, {}};
 const Desc kDetailed{Type::kGauge,
                      "partage_device_series_enabled",

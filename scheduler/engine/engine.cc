@@ -19,6 +19,7 @@ using Request = PodMemory::Request;
 // A node that another pod takes between our look and our nomination costs another look; so often in a row never happens with one kube-scheduler.
 constexpr int kNominationTries = 8;
 constexpr auto kNearestKept = std::chrono::seconds(60);
+constexpr auto kNominationKept = std::chrono::seconds(60);
 constexpr std::size_t kRequestsRetried = 64;
 constexpr std::size_t kRowsAhead = 16;
 
@@ -109,6 +110,7 @@ class Engine::Impl {
   FilterOutcome Filter(const PodInput& pod, const Candidates& candidates);
   std::vector<int> Prioritize(const PodInput& pod, const Candidates& candidates);
   Result<Reservation> Reserve(const PodRef& pod, std::string_view node, Request request);
+  void Nominated(const PodRef& pod, std::string_view node);
   std::optional<std::string> NodeWorthRetrying(const std::vector<std::string>& freed) const;
   std::string Explain(const device::PodRequest& request, std::string_view node) const;
   Diagnosis Diagnose(const device::PodRequest& request) const;
@@ -317,6 +319,14 @@ Result<Reservation> Engine::Impl::Reserve(const PodRef& pod, std::string_view no
   return cluster_.Reserve(pod, node, PlacerOf(ask));
 }
 
+void Engine::Impl::Nominated(const PodRef& pod, std::string_view node) {
+  const Request request = memory_.RequestOf(pod);
+  if (request == nullptr || cluster_.NominalNode(pod)) return;
+  const auto snapshot = cluster_.snapshot();
+  const Ask ask(*request, policies_.For(*request), *snapshot->kinds);
+  (void)cluster_.Claim(pod, node, kNominationKept, {}, PlacerOf(ask));
+}
+
 std::optional<std::string> Engine::Impl::NodeWorthRetrying(const std::vector<std::string>& freed) const {
   if (auto claimed = cluster_.NodeWithRipeClaim(freed)) return claimed;
   const auto snapshot = cluster_.snapshot();
@@ -362,6 +372,10 @@ std::vector<int> Engine::Prioritize(const PodInput& pod, const Candidates& candi
 Result<Reservation> Engine::Reserve(const PodRef& pod, std::string_view node, std::shared_ptr<const device::PodRequest> request) {
   return impl_->Reserve(pod, node, std::move(request));
 }
+void Engine::Remember(const PodRef& pod, std::shared_ptr<const device::PodRequest> request) {
+  impl_->memory().RememberFit(pod, std::move(request));
+}
+void Engine::Nominated(const PodRef& pod, std::string_view node) { impl_->Nominated(pod, node); }
 void Engine::Forget(std::string_view uid) { impl_->memory().Forget(uid); }
 std::vector<Engine::Waiting> Engine::waiting() const { return impl_->memory().waiting(); }
 std::vector<Engine::Preemptor> Engine::Preemptors(std::size_t limit) const { return impl_->memory().Preemptors(limit); }

@@ -74,7 +74,7 @@ class PodMemory {
   std::size_t waiting_ PARTAGE_GUARDED_BY(mutex_) = 0;
   const std::shared_ptr<std::atomic<std::size_t>> target_nodes_ = std::make_shared<std::atomic<std::size_t>>(0);  // kept in lists
   std::size_t with_targets_ PARTAGE_GUARDED_BY(mutex_) = 0;
-  Targets last_targets_ PARTAGE_GUARDED_BY(mutex_);          // pods refused one after another mostly have the same
+  Targets last_targets_ PARTAGE_GUARDED_BY(mutex_);  // pods refused one after another mostly have the same
 };
 
 }  // namespace partage::scheduler

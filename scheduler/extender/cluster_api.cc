@@ -29,9 +29,8 @@ bool NamesBudget(const std::string& status) {
   const auto document = nlohmann::json::parse(status, nullptr, false);
   const auto causes = nlohmann::json::json_pointer("/details/causes");
   if (!document.is_object() || !document.contains(causes) || !document[causes].is_array()) return false;
-  return std::any_of(document[causes].begin(), document[causes].end(), [](const auto& cause) {
-    return cause.is_object() && cause.value("reason", nlohmann::json()) == "DisruptionBudget";
-  });
+  return std::any_of(document[causes].begin(), document[causes].end(),
+                     [](const auto& cause) { return cause.is_object() && cause.value("reason", nlohmann::json()) == "DisruptionBudget"; });
 }
 
 class KubeClusterApi final : public ClusterApi {
@@ -73,6 +72,16 @@ class KubeClusterApi final : public ClusterApi {
     const nlohmann::json patch = {{"metadata", {{"annotations", {{key, value}}}}}};
     constexpr auto kReplace = nlohmann::json::error_handler_t::replace;
     auto reply = Done(client_.Patch(path, patch.dump(-1, ' ', false, kReplace), "application/merge-patch+json"), "PATCH", path);
+    return reply ? Result<>{} : Fail(reply.error());
+  }
+
+  Result<> WriteEvent(const k8s::Event& event) override {
+    if (auto sound = CheckName("namespace", event.ns); !sound) return sound;
+    if (auto sound = CheckName("event", event.name); !sound) return sound;
+    const std::string events = fmt::format("/api/v1/namespaces/{}/events", event.ns);
+    const std::string one = fmt::format("{}/{}", events, event.name);
+    auto reply = event.created ? Done(client_.Patch(one, k8s::EncodeEventRepeated(event), "application/merge-patch+json"), "PATCH", one)
+                               : Done(client_.Post(events, k8s::EncodeEvent(event)), "POST", events);
     return reply ? Result<>{} : Fail(reply.error());
   }
 

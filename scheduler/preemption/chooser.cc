@@ -144,7 +144,8 @@ class Search {
   std::vector<Places> Classes(const Places& arena) const {
     std::vector<Places> classes;
     for (const std::uint32_t t : arena) {
-      const auto like = std::find_if(classes.begin(), classes.end(), [&](const Places& c) { return tenants_[c[0]].shares == tenants_[t].shares; });
+      const auto like =
+          std::find_if(classes.begin(), classes.end(), [&](const Places& c) { return tenants_[c[0]].shares == tenants_[t].shares; });
       if (like == classes.end()) {
         classes.push_back({t});
       } else {

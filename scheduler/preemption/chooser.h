@@ -19,7 +19,7 @@ namespace partage::scheduler {
 /// For whom room is to be made.
 struct Wish {
   const Ask& ask;
-  std::int32_t priority = 0;                                              ///< only pods of lower priority are victims
+  std::int32_t priority = 0;                                                ///< only pods of lower priority are victims
   std::function<bool(const PodUid&)> spared = [](auto&) { return false; };  ///< pods that must not be victims whatever their priority
 };
 

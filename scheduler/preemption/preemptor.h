@@ -28,11 +28,11 @@ class Preemptor {
  public:
   struct Options {
     std::chrono::milliseconds tick{100};
-    std::chrono::milliseconds min_interval{250};     ///< between two tries
-    std::chrono::milliseconds hold{60'000};          ///< how long room that has come free waits for its pod
-    std::chrono::milliseconds first_pause{2'000};    ///< before a pod for which nobody could be evicted is tried again; doubled each time
+    std::chrono::milliseconds min_interval{250};   ///< between two tries
+    std::chrono::milliseconds hold{60'000};        ///< how long room that has come free waits for its pod
+    std::chrono::milliseconds first_pause{2'000};  ///< before a pod for which nobody could be evicted is tried again; doubled each time
     std::chrono::milliseconds longest_pause{60'000};
-    WriteFence* fence = nullptr;                     ///< must outlive it. Null: this replica is alone
+    WriteFence* fence = nullptr;  ///< must outlive it. Null: this replica is alone
   };
   Preemptor(Engine& engine, ClusterApi& api, EventSink& events, const Clock& clock, Options options, metrics::Registry& registry);
   ~Preemptor();

@@ -24,6 +24,7 @@ PARTAGE_RULES: list[Object] = [
     {"apiGroups": [""], "resources": ["pods"], "verbs": ["get", "list", "watch"]},
     {"apiGroups": [""], "resources": ["nodes"], "verbs": ["get", "list", "watch", "patch"]},
     {"apiGroups": [""], "resources": ["pods/binding", "pods/eviction"], "verbs": ["create"]},
+    {"apiGroups": [""], "resources": ["events"], "verbs": ["create", "patch"]},
 ]
 
 
@@ -81,6 +82,7 @@ class Extender:
             "filterVerb": "filter",
             "prioritizeVerb": "prioritize",
             "bindVerb": "bind",
+            "preemptVerb": "preempt",
             "weight": 1,
             "nodeCacheCapable": self.node_cache_capable,
             "httpTimeout": self.timeout,

@@ -22,11 +22,15 @@ constexpr auto kAnyNumber = std::numeric_limits<std::size_t>::max();
 /// Asks the chooser in the words of a test.
 struct Asked {
   Asked(Crowd& crowd, const test::Ask& wanted)
-      : crowd(crowd), request(wanted), snapshot(crowd.cluster().snapshot()), ask(request, crowd.engine().PoliciesFor(request), *snapshot->kinds) {}
+      : crowd(crowd),
+        request(wanted),
+        snapshot(crowd.cluster().snapshot()),
+        ask(request, crowd.engine().PoliciesFor(request), *snapshot->kinds) {}
 
   std::optional<Names> Victims(std::int32_t priority, const Names& spared = {}) {
     const auto nodes = crowd.nodes();
-    const auto plan = ChoosePlan(crowd.cluster(), nodes, {ask, priority, [&](const PodUid& uid) { return spared.contains(crowd.NameOf(uid)); }});
+    const auto plan =
+        ChoosePlan(crowd.cluster(), nodes, {ask, priority, [&](const PodUid& uid) { return spared.contains(crowd.NameOf(uid)); }});
     if (!plan) return std::nullopt;
     node = plan->node;
     Names victims;
@@ -151,7 +155,8 @@ void Crowded(Crowd& crowd, std::mt19937& random) {
     crowd.With(Node(node).Gpu(1000, 100, 4).Numa(0).Gpu(800, 100, 4).Numa(Below(random, 2)));
     int bound = 0;
     for (int p = 0; p < 40 && bound < 7; ++p) {
-      bound += crowd.Bind(fmt::format("{}-{}", node, p), RandomAsk(random, 500), node, Below(random, 4), static_cast<std::uint32_t>(Below(random, 5)));
+      bound += crowd.Bind(fmt::format("{}-{}", node, p), RandomAsk(random, 500), node, Below(random, 4),
+                          static_cast<std::uint32_t>(Below(random, 5)));
     }
     crowd.cluster().ForgetPod(test::Ref(fmt::format("{}-0", node)));
   }

@@ -142,7 +142,8 @@ TEST_CASE_METHOD(Cast, "Nobody is evicted where kube-scheduler would not let the
   CHECK(Sent() == Names{"b"});
 }
 
-TEST_CASE_METHOD(Cast, "Where a budget protects the best victim the next best is taken, and nobody dies for a set that is protected in part") {
+TEST_CASE_METHOD(Cast,
+                 "Where a budget protects the best victim the next best is taken, and nobody dies for a set that is protected in part") {
   Bind("a1", 500, "n1", 2);
   Bind("a2", 500, "n1", 1);
   Bind("b1", 500, "n2", 3);

@@ -78,10 +78,17 @@ inline const Desc kPreemptionProtected{Desc::Type::kCounter,
                                        {},
                                        {}};
 
+inline const Desc kEvents{Desc::Type::kCounter,
+                          "partage_events_total",
+                          "Events about pods: written, dropped (queue full, too many at once, on standby), failed at the API server.",
+                          {"outcome"},
+                          {}};
+
 /// All of the above, in this order: for documentation and lint.
 inline const std::vector<const Desc*> kCatalog = {
     &kFilterSeconds,  &kPrioritizeSeconds, &kBindSeconds,    &kRefusals,           &kBindingWrites,        &kNominationRaces,
     &kRequeuePatches, &kRequestErrors,     &kWebhookSeconds, &kTlsLoads,           &kTlsHandshakeFailures, &kTlsExpiry,
-    &kActive,         &kActiveChanges,     &kFencedWrites,   &kPreemptionAttempts, &kPreemptionVictims,    &kPreemptionProtected};
+    &kActive,         &kActiveChanges,     &kFencedWrites,   &kPreemptionAttempts, &kPreemptionVictims,    &kPreemptionProtected,
+    &kEvents};
 
 }  // namespace partage::metrics

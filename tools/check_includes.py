@@ -25,7 +25,7 @@ ARROWS: dict[str, str] = {
     "scheduler/engine": "src/base src/device src/vendors scheduler/framework scheduler/state metrics",
     "metrics/collectors": "src/base src/device src/monitor metrics scheduler/framework scheduler/state",
     "scheduler/extender": "src/base src/device src/vendors src/http metrics k8s/api k8s/client scheduler/framework scheduler/state scheduler/engine",
-    "scheduler/preemption": "src/base src/device src/http metrics k8s/api scheduler/framework scheduler/state scheduler/engine scheduler/extender",
+    "scheduler/preemption": "src/base src/device src/vendors src/http metrics k8s/api scheduler/framework scheduler/state scheduler/engine scheduler/extender",
     "scheduler/webhook": "src/base src/device src/vendors src/http metrics k8s/api scheduler/framework scheduler/state scheduler/engine scheduler/extender",
     "src/sim": "src/base src/device src/vendors k8s/api k8s/informer scheduler/framework scheduler/state scheduler/engine scheduler/extender",
     "src/cli": "*",

@@ -21,6 +21,7 @@ using Request = PodMemory::Request;
 // A node that another pod takes between our look and our nomination costs another look; so often in a row never happens with one kube-scheduler.
 constexpr int kNominationTries = 8;
 constexpr auto kNearestKept = std::chrono::seconds(60);
+constexpr auto kNominationKept = std::chrono::seconds(60);
 constexpr std::size_t kRequestsRetried = 64;
 constexpr std::size_t kRowsAhead = 16;
 
@@ -111,6 +112,7 @@ class Engine::Impl {
   FilterOutcome Filter(const PodInput& pod, const Candidates& candidates);
   std::vector<int> Prioritize(const PodInput& pod, const Candidates& candidates);
   Result<Reservation> Reserve(const PodRef& pod, std::string_view node, Request request);
+  void Nominated(const PodRef& pod, std::string_view node);
   std::optional<std::string> NodeWorthRetrying(const std::vector<std::string>& freed) const;
   std::optional<std::string> NodeForQuotaWaiter() const;
   std::string Explain(const device::PodRequest& request, std::string_view node) const;
@@ -350,6 +352,14 @@ bool Engine::Impl::WouldTake(const Snapshot& snapshot, NodeId id, const Ask& ask
   return allocation && !cluster_.QuotaRefusal(ns, ask.request().quota_traits, *allocation);
 }
 
+void Engine::Impl::Nominated(const PodRef& pod, std::string_view node) {
+  const Request request = memory_.RequestOf(pod);
+  if (request == nullptr || cluster_.NominalNode(pod)) return;
+  const auto snapshot = cluster_.snapshot();
+  const Ask ask(*request, policies_.For(*request), *snapshot->kinds);
+  (void)cluster_.Claim(pod, node, kNominationKept, {}, PlacerOf(ask));
+}
+
 std::optional<std::string> Engine::Impl::NodeWorthRetrying(const std::vector<std::string>& freed) const {
   if (auto claimed = cluster_.NodeWithRipeClaim(freed)) return claimed;
   const auto snapshot = cluster_.snapshot();
@@ -408,6 +418,10 @@ std::vector<int> Engine::Prioritize(const PodInput& pod, const Candidates& candi
 Result<Reservation> Engine::Reserve(const PodRef& pod, std::string_view node, std::shared_ptr<const device::PodRequest> request) {
   return impl_->Reserve(pod, node, std::move(request));
 }
+void Engine::Remember(const PodRef& pod, std::shared_ptr<const device::PodRequest> request) {
+  impl_->memory().RememberFit(pod, std::move(request));
+}
+void Engine::Nominated(const PodRef& pod, std::string_view node) { impl_->Nominated(pod, node); }
 void Engine::Forget(std::string_view uid) { impl_->memory().Forget(uid); }
 void Engine::BeginRead() { impl_->memory().BeginRead(); }
 void Engine::SeeWaiting(std::string_view uid) { impl_->memory().See(uid); }

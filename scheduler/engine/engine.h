@@ -92,6 +92,13 @@ class Engine {
   /// kNotFound with "no request": none remembered, fetch the pod and call again. Otherwise as Cluster::Reserve; kConflict also when it no longer fits.
   Result<Reservation> Reserve(const PodRef& pod, std::string_view node, std::shared_ptr<const device::PodRequest> request = nullptr);
 
+  /// For Reserve and Nominated, of a pod that no filter has seen.
+  void Remember(const PodRef& pod, std::shared_ptr<const device::PodRequest> request);
+
+  /// kube-scheduler has promised the pod this node (status.nominatedNodeName): its share there is claimed for a minute, besides pods that are terminating.
+  /// Nothing happens where its request is not known, it has a claim or nominal share already, or there will be no room.
+  void Nominated(const PodRef& pod, std::string_view node);
+
   /// The pod is bound or gone: nothing about it need be remembered.
   void Forget(std::string_view uid);
 

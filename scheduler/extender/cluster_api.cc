@@ -75,6 +75,16 @@ class KubeClusterApi final : public ClusterApi {
     return reply ? Result<>{} : Fail(reply.error());
   }
 
+  Result<> WriteEvent(const k8s::Event& event) override {
+    if (auto sound = CheckName("namespace", event.ns); !sound) return sound;
+    if (auto sound = CheckName("event", event.name); !sound) return sound;
+    const std::string events = fmt::format("/api/v1/namespaces/{}/events", event.ns);
+    const std::string one = fmt::format("{}/{}", events, event.name);
+    auto reply = event.created ? Done(client_.Patch(one, k8s::EncodeEventRepeated(event), "application/merge-patch+json"), "PATCH", one)
+                               : Done(client_.Post(events, k8s::EncodeEvent(event)), "POST", events);
+    return reply ? Result<>{} : Fail(reply.error());
+  }
+
   std::chrono::milliseconds retry_after() const override {
     return std::chrono::milliseconds(retry_after_ms_.load(std::memory_order_relaxed));
   }

@@ -7,6 +7,7 @@
 
 #include "base/result.h"
 #include "k8s/api/binding.h"
+#include "k8s/api/event.h"
 #include "k8s/api/eviction.h"
 #include "k8s/api/pod.h"
 #include "k8s/client/client.h"
@@ -35,6 +36,9 @@ class ClusterApi {
 
   /// Sets one annotation of a node (merge patch): kube-scheduler then retries the pods an extender refused.
   virtual Result<> AnnotateNode(const std::string& node, const std::string& key, const std::string& value) = 0;
+
+  /// Creates the event, or says that it has happened again (Event::created). A cluster may have no place for events: then nothing happens.
+  virtual Result<> WriteEvent(const k8s::Event&) { return {}; }
 
   /// How long the server, when it last throttled a call (429), asked to wait before the next try; 0 once it serves again.
   virtual std::chrono::milliseconds retry_after() const { return std::chrono::milliseconds(0); }

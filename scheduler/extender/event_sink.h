@@ -1,7 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
 
-#include <optional>
 #include <string>
 
 #include "scheduler/state/cluster.h"
@@ -11,7 +10,6 @@ namespace partage::scheduler {
 /// Something people should read on a pod (`kubectl describe pod`). The same words for the same fact: equal events are counted together.
 struct PodEvent {
   PodRef pod;
-  std::optional<PodRef> related;
   bool warning = false;
   std::string reason;  ///< one word: "Preempting"
   std::string action;  ///< one word, what was tried: "Preempting"
@@ -23,12 +21,6 @@ class EventSink {
  public:
   virtual ~EventSink() = default;
   virtual void Post(PodEvent event) = 0;
-};
-
-/// For whoever has nobody to tell. Thread-safe.
-class NoEvents final : public EventSink {
- public:
-  void Post(PodEvent) override {}
 };
 
 }  // namespace partage::scheduler

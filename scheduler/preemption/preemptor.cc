@@ -74,7 +74,6 @@ std::vector<PodUid> UidsOf(const Plan& plan) {
 // Without numbers that change: equal events are counted together.
 PodEvent PreemptingEvent(const PodRef& pod, const std::string& node) {
   return {.pod = pod,
-          .related = std::nullopt,
           .warning = false,
           .reason = "Preempting",
           .action = "Preempting",
@@ -83,11 +82,18 @@ PodEvent PreemptingEvent(const PodRef& pod, const std::string& node) {
 
 PodEvent PreemptedEvent(const PodRef& victim, const PodRef& pod, const std::string& node) {
   return {.pod = victim,
-          .related = pod,
           .warning = false,
           .reason = "Preempted",
           .action = "Preempting",
           .note = fmt::format("Preempted by pod {} on node {}", pod.FullName(), node)};
+}
+
+PodEvent ProtectedEvent(const PodRef& pod) {
+  return {.pod = pod,
+          .warning = true,
+          .reason = "PreemptionBlocked",
+          .action = "Preempting",
+          .note = "Pods of lower priority hold what this pod needs, but PodDisruptionBudgets protect them"};
 }
 
 }  // namespace
@@ -123,6 +129,7 @@ class Preemptor::Impl {
     next_try_ = clock_.Now() + options_.min_interval;
     const Outcome outcome = Try(*due, *term);
     registry_.GetCounter(metrics::kPreemptionAttempts, {std::string(ToString(outcome))}).Inc();
+    if (outcome == Outcome::kProtected) events_.Post(ProtectedEvent(due->pod));
     outcome == Outcome::kEvicting ? void(pauses_.erase(due->pod.uid)) : PauseFor(due->pod.uid);
   }
 

@@ -13,6 +13,7 @@
 #include "base/log.h"
 #include "main/listener.h"
 #include "metrics/collectors/collector.h"
+#include "scheduler/preemption/preempt_verb.h"
 
 namespace partage::app {
 namespace {
@@ -118,10 +119,17 @@ void SchedulerApp::BuildWebhook() {
 
 // A simulated cluster does not know its pods before they are bound, so nobody can tell whether they still wait.
 void SchedulerApp::BuildPreemption() {
+  extender_server_->Route("POST", "/preempt",
+                          scheduler::MakePreemptHandler(
+                              *engine_, config_.vendors, [this] { return ready(); }, metrics_));
   if (!config_.preemption || config_.source.kind == ClusterSourceConfig::Kind::kSimulated) return;
   auto options = config_.preemptor;
   if (leadership_) options.fence = &*leadership_;
-  preemptor_.emplace(*engine_, source_->api(), events_, clock_, options, metrics_);
+  scheduler::EventWriter::Options events;
+  events.instance = HostName();
+  events.fence = options.fence;
+  events_.emplace(source_->api(), clock_, events, metrics_);
+  preemptor_.emplace(*engine_, source_->api(), *events_, clock_, options, metrics_);
 }
 
 void SchedulerApp::AddCollectors() {
@@ -171,6 +179,7 @@ Result<> SchedulerApp::Start() {
   // Only now: that our address could be listened on shows that whoever had it before is gone.
   if (leadership_) leadership_->Start();
   requeuer_->Start();
+  if (events_) events_->Start();
   if (preemptor_) preemptor_->Start();
   return {};
 }
@@ -190,6 +199,7 @@ void SchedulerApp::Stop() {
   if (webhook_server_) webhook_server_->Stop(kScrapeGrace);
   if (binder_) binder_->Stop(kBindGrace);
   if (preemptor_) preemptor_->Stop();
+  if (events_) events_->Stop();
   if (leadership_) leadership_->Stop();
   if (requeuer_) requeuer_->Stop();
   if (source_) source_->Stop();

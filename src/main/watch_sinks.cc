@@ -94,7 +94,9 @@ void PodSink::Upsert(k8s::Pod&& pod) {
   } else {
     engine_.Forget(pod.uid);
   }
+  const scheduler::PodRef ref = observation.pod;
   cluster_.ObservePod(std::move(observation));
+  if (pod.node_name.empty() && !pod.nominated_node.empty() && !pod.deleting) engine_.Nominated(ref, pod.nominated_node);
 }
 
 void PodSink::Remove(k8s::Pod&& last_state) {

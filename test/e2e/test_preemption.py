@@ -123,6 +123,38 @@ class Preemption(Scenario):
         self.assertEqual(len([name for name in self.names() if name.startswith("low-")]), 3)
         self.assert_ledger_is_true()
 
+    def messages(self, pod: str, reason: str) -> list[str]:
+        """Also of a pod that is gone."""
+        events = self.api.call("GET", f"/api/v1/namespaces/default/events?fieldSelector=involvedObject.name={pod},reason={reason}")["items"]
+        return [event["message"] for event in events if event["reportingComponent"] == "partage-scheduler"]
+
+    def test_both_sides_are_told(self) -> None:
+        self.nodes(Node("n").gpus(1).build())
+        self.run_pods(self.pod("told-victim", "batch", gpu=1, gpumem=24000))
+        self.bind(self.pod("told-urgent", "urgent", gpu=1, gpumem=20000))
+        preempted = eventually("the victim's event", lambda: self.messages("told-victim", "Preempted"))
+        self.assertEqual(preempted, ["Preempted by pod default/told-urgent on node n"])
+        self.assertEqual(len(eventually("the preemptor's event", lambda: self.messages("told-urgent", "Preempting"))), 1)  # type: ignore[arg-type]
+
+    def test_kube_scheduler_preempts_only_where_the_gpu_is_free_too(self) -> None:
+        """CPU is short on both nodes. kube-scheduler alone would take the less important victim, on the node whose GPU is taken."""
+        nodes = [Node(name).gpus(1).build() for name in ("a", "b")]
+        for node in nodes:
+            node["status"]["allocatable"] = node["status"]["capacity"] = {"cpu": "4", "memory": "100Ti", "pods": "100"}
+        self.nodes(*nodes)
+        boss = self.pod("boss", "urgent", gpu=1, gpumem=24000)
+        boss["spec"]["nodeSelector"] = {"kubernetes.io/hostname": "a"}
+        self.run_pods(boss)
+        for node, priority in (("a", "batch"), ("b", "normal")):
+            hog = self.pod(f"hog-{node}", priority)
+            hog["spec"]["nodeSelector"] = {"kubernetes.io/hostname": node}
+            hog["spec"]["containers"][0]["resources"] = {"requests": {"cpu": "3"}}
+            self.run_pods(hog)
+        urgent = self.pod("urgent", "urgent", gpu=1, gpumem=10000)
+        urgent["spec"]["containers"][0]["resources"]["requests"] = {"cpu": "2"}
+        self.bind(urgent)
+        self.assertEqual(self.names(), {"boss", "hog-a", "urgent"})
+
 
 if __name__ == "__main__":
     main()

@@ -30,6 +30,7 @@ PARTAGE_RULES: list[Object] = [
     {"apiGroups": [""], "resources": ["nodes"], "verbs": ["get", "list", "watch", "patch"]},
     {"apiGroups": [""], "resources": ["pods/binding", "pods/eviction"], "verbs": ["create"]},
     {"apiGroups": [""], "resources": ["resourcequotas"], "verbs": ["list", "watch"]},
+    {"apiGroups": [""], "resources": ["events"], "verbs": ["create", "patch"]},
 ]
 
 
@@ -87,6 +88,7 @@ class Extender:
             "filterVerb": "filter",
             "prioritizeVerb": "prioritize",
             "bindVerb": "bind",
+            "preemptVerb": "preempt",
             "weight": 1,
             "nodeCacheCapable": self.node_cache_capable,
             "httpTimeout": self.timeout,

@@ -69,6 +69,13 @@ class ScriptedApi final : public scheduler::ClusterApi {
     return Evicted::kYes;
   }
 
+  Result<> WriteEvent(const k8s::Event& event) override {
+    const MutexLock lock(mutex_);
+    if (event_error_) return Fail(*event_error_);
+    events_.push_back(event);
+    return {};
+  }
+
   Result<> AnnotateNode(const std::string& node, const std::string& key, const std::string& value) override {
     const MutexLock lock(mutex_);
     if (annotate_error_) return Fail(*annotate_error_);
@@ -115,6 +122,10 @@ class ScriptedApi final : public scheduler::ClusterApi {
     const MutexLock lock(mutex_);
     eviction_answer_ = std::move(answer);
   }
+  void FailEvents(std::optional<Error> error) {
+    const MutexLock lock(mutex_);
+    event_error_ = std::move(error);
+  }
   void FailAnnotations(std::optional<Error> error) {
     const MutexLock lock(mutex_);
     annotate_error_ = std::move(error);
@@ -156,6 +167,10 @@ class ScriptedApi final : public scheduler::ClusterApi {
   std::vector<k8s::Binding> writes() const {
     const MutexLock lock(mutex_);
     return writes_;
+  }
+  std::vector<k8s::Event> events() const {
+    const MutexLock lock(mutex_);
+    return events_;
   }
   /// Names of the pods whose eviction was asked for, dry runs or others, in order.
   std::vector<std::string> evictions(bool dry_run) const {
@@ -223,6 +238,8 @@ class ScriptedApi final : public scheduler::ClusterApi {
   std::optional<Error> annotate_error_ PARTAGE_GUARDED_BY(mutex_);
   std::function<std::optional<Result<Evicted>>(const k8s::Eviction&)> eviction_answer_ PARTAGE_GUARDED_BY(mutex_);
   std::vector<k8s::Eviction> evictions_ PARTAGE_GUARDED_BY(mutex_);
+  std::optional<Error> event_error_ PARTAGE_GUARDED_BY(mutex_);
+  std::vector<k8s::Event> events_ PARTAGE_GUARDED_BY(mutex_);
   std::vector<k8s::Binding> late_ PARTAGE_GUARDED_BY(mutex_);
   std::vector<k8s::Binding> writes_ PARTAGE_GUARDED_BY(mutex_);
   std::vector<Clock::Mono> write_times_ PARTAGE_GUARDED_BY(mutex_);

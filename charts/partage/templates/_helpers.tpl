@@ -98,6 +98,7 @@ urlPrefix: {{ .url }}
 filterVerb: filter
 prioritizeVerb: prioritize
 bindVerb: bind
+preemptVerb: preempt
 weight: 1
 nodeCacheCapable: true
 httpTimeout: {{ .timeout }}

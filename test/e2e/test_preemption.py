@@ -4,13 +4,12 @@
 
 import time
 
-from harness.api import MERGE_PATCH, PODS, Object
+from harness.api import BUDGETS, MERGE_PATCH, PODS, Object
 from harness.objects import Node, Pod
 from harness.process import eventually
 from harness.scenario import Scenario, main
 
 PRIORITY_CLASSES = "/apis/scheduling.k8s.io/v1/priorityclasses"
-BUDGETS = "/apis/policy/v1/namespaces/default/poddisruptionbudgets"
 CLASSES = {"batch": 10, "normal": 100, "urgent": 1000}
 
 
@@ -40,13 +39,6 @@ class Preemption(Scenario):
             path = f"{PODS}/{pod['metadata']['name']}/status"
             self.api.call("PATCH", path, {"status": {"phase": "Running", "conditions": ready}}, MERGE_PATCH)
 
-    def protect(self, app: str) -> None:
-        """A budget as the disruption controller would keep it."""
-        meta = {"apiVersion": "policy/v1", "kind": "PodDisruptionBudget", "metadata": {"name": app}}
-        made = self.api.call("POST", BUDGETS, meta | {"spec": {"maxUnavailable": 0, "selector": {"matchLabels": {"app": app}}}})
-        status = {"observedGeneration": made["metadata"]["generation"], "disruptionsAllowed": 0, "currentHealthy": 1, "desiredHealthy": 1, "expectedPods": 1}
-        self.api.call("PATCH", f"{BUDGETS}/{app}/status", {"status": status}, MERGE_PATCH)
-
     def names(self) -> set[str]:
         return {pod["metadata"]["name"] for pod in self.api.pods()}
 
@@ -74,14 +66,14 @@ class Preemption(Scenario):
 
     def test_a_budget_is_kept_and_another_pod_chosen(self) -> None:
         self.two_full_cards()
-        self.protect("half")
+        self.api.protect("half")
         self.bind(self.pod("urgent", "urgent", gpu=1, gpumem=10000))
         self.assertEqual(self.names(), {"half-a", "half-b", "urgent"})
 
     def test_nobody_dies_where_all_are_protected(self) -> None:
         self.two_full_cards()
-        self.protect("half")
-        self.protect("whole")
+        self.api.protect("half")
+        self.api.protect("whole")
         self.refuse(self.pod("urgent", "urgent", gpu=1, gpumem=10000))
         refused = lambda: self.partage.metric("partage_preemption_attempts_total", outcome="protected") > 0  # noqa: E731
         eventually("the budgets have been asked", refused)

@@ -44,7 +44,7 @@ TEST_CASE("Every setting can be read from a file") {
                                                                    {"requeueInterval", "250ms"},
                                                                    {"preemption", "false"},
                                                                    {"preemptionInterval", "3s"},
-                                                                   {"preemptionHold", "2m"},
+                                                                   {"preemptionHold", "120s"},
                                                                    {"httpThreads", "4"},
                                                                    {"maxBodyMiB", "8"},
                                                                    {"metricsDeviceLimit", "100"},

@@ -13,6 +13,7 @@ Object = dict[str, Any]
 PODS = "/api/v1/namespaces/default/pods"
 NODES = "/api/v1/nodes"
 MERGE_PATCH = "application/merge-patch+json"
+BUDGETS = "/apis/policy/v1/namespaces/default/poddisruptionbudgets"
 
 
 class ApiError(Exception):
@@ -109,6 +110,13 @@ class Api:
 
     def set_phase(self, name: str, phase: str) -> None:
         self.call("PATCH", f"{PODS}/{name}/status", {"status": {"phase": phase}}, MERGE_PATCH)
+
+    def protect(self, app: str) -> None:
+        """A budget as the disruption controller would keep it, for the pods with this label."""
+        meta = {"apiVersion": "policy/v1", "kind": "PodDisruptionBudget", "metadata": {"name": app}}
+        made = self.call("POST", BUDGETS, meta | {"spec": {"maxUnavailable": 0, "selector": {"matchLabels": {"app": app}}}})
+        status = {"observedGeneration": made["metadata"]["generation"], "disruptionsAllowed": 0, "currentHealthy": 1, "desiredHealthy": 1, "expectedPods": 1}
+        self.call("PATCH", f"{BUDGETS}/{app}/status", {"status": status}, MERGE_PATCH)
 
     def delete_everything(self) -> None:
         self.call("DELETE", PODS, {"apiVersion": "v1", "kind": "DeleteOptions", "gracePeriodSeconds": 0})

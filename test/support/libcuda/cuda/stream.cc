@@ -25,6 +25,9 @@ CUresult OnEvent(CUevent handle, Body body) {
   });
 }
 
+/// An event is work, if little: a process that has nothing else on the GPU reaches it only when its turn comes.
+constexpr int64_t kEventNs = 1;
+
 /// When all before the event was done.
 int64_t EventTime(const Event& event) { return std::max(event.recorded_at, Gpus::Get().FinishedAt(event.context->gpu, event.mark)); }
 
@@ -51,6 +54,7 @@ CUresult Record(CUevent event_handle, CUstream handle) {
     event->last = stream.last;
     if (stream.capture != nullptr) return CUDA_SUCCESS;
     event->recorded = true;
+    if (Gpus::Get().Done(context.gpu, Gpus::Get().LastMark(context.gpu))) stream.mark = Gpus::Get().Submit(context.gpu, kEventNs);
     event->mark = stream.mark;
     event->recorded_at = Gpus::Now();
     return CUDA_SUCCESS;

@@ -89,6 +89,35 @@ TEST_CASE("Two processes that keep a device busy each get half of it") {
   CHECK(b.Good());
 }
 
+TEST_CASE(
+    "An event of a process that has nothing else to do waits for its turn, so what follows it is timed without the neighbour's turn") {
+  TempFolder folder;
+  const Child::Environment shared = {{"FAKE_CUDA", "slice 20ms; shm " + folder.path() + "/gpus"}};
+  int ready[2];
+  REQUIRE(pipe(ready) == 0);
+  Child neighbour(shared, [&] {
+    const Started cuda;
+    for (int i = 0; i < 12; ++i) Expect(cuda.Launch(cuda.Function("spin_50ms")) == CUDA_SUCCESS);
+    Expect(write(ready[1], "x", 1) == 1 && cuda.cuCtxSynchronize() == CUDA_SUCCESS);
+  });
+  Child child(shared, [&] {
+    const Started cuda;
+    const CUfunction kernel = cuda.Function("spin_1ms");
+    CUevent before = nullptr, after = nullptr;
+    char byte = 0;
+    Expect(cuda.cuEventCreate(&before, 0) == CUDA_SUCCESS && cuda.cuEventCreate(&after, 0) == CUDA_SUCCESS);
+    Expect(read(ready[0], &byte, 1) == 1);
+    for (int i = 0; i < 3; ++i) {
+      float ms = 0;
+      Expect(cuda.cuEventRecord(before, nullptr) == CUDA_SUCCESS && cuda.Launch(kernel) == CUDA_SUCCESS);
+      Expect(cuda.cuEventRecord(after, nullptr) == CUDA_SUCCESS && cuda.cuEventSynchronize(after) == CUDA_SUCCESS);
+      Expect(cuda.cuEventElapsedTime(&ms, before, after) == CUDA_SUCCESS && ms > 0.99F && ms < 1.1F);
+    }
+  });
+  CHECK(child.Good());
+  CHECK(neighbour.Good());
+}
+
 TEST_CASE("Copies take the time that the profile's bandwidth means") {
   Child child({{"FAKE_CUDA", "copy_bandwidth 1G"}}, [] {
     const Started cuda;

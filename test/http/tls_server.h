@@ -16,8 +16,8 @@ class TlsTestServer {
  public:
   /// `identity` is the server's; clients must show a certificate that `client_ca` signed, unless that is empty.
   explicit TlsTestServer(const Identity& identity, const std::string& client_ca = {},
-                         std::chrono::milliseconds header_timeout = std::chrono::seconds(5))
-      : client_ca_(client_ca), http_(Options(identity, header_timeout)) {}
+                         std::chrono::milliseconds header_timeout = std::chrono::seconds(5), std::size_t max_connections = 100)
+      : client_ca_(client_ca), http_(Options(identity, header_timeout, max_connections)) {}
 
   TestServer& http() { return http_; }
   TlsClient Connect(const TlsClientOptions& options) { return TlsClient(http_.server.port(), options); }
@@ -46,7 +46,7 @@ class TlsTestServer {
   }
 
  private:
-  http::ServerOptions Options(const Identity& identity, std::chrono::milliseconds header_timeout) {
+  http::ServerOptions Options(const Identity& identity, std::chrono::milliseconds header_timeout, std::size_t max_connections) {
     Write(identity);
     if (!client_ca_.empty()) WriteClientCa(client_ca_);
     http::TlsOptions tls;
@@ -59,7 +59,7 @@ class TlsTestServer {
       ++counts_[event.kind];
       told_.notify_all();
     };
-    return {.header_timeout = header_timeout, .tls = tls};
+    return {.max_connections = max_connections, .header_timeout = header_timeout, .tls = tls};
   }
 
   TempFolder folder_;

@@ -2,7 +2,6 @@
 #pragma once
 
 #include <functional>
-#include <memory>
 #include <optional>
 #include <string>
 #include <vector>
@@ -13,14 +12,14 @@
 
 namespace partage::scheduler {
 
-/// Answers of WhyNotWhenIdle for one snapshot: a burst of pods that ask for the same costs one look through the cluster, as long as it stays as it is.
-/// Thread-safe.
+/// Answers of WhyNotWhenIdle as long as the nodes stay what they are, whatever runs on them: a burst of pods that ask for the same costs one look through
+/// the cluster. Thread-safe.
 class NeverMemory {
  public:
   using Answer = std::optional<std::string>;
 
   /// The answer for that snapshot and request; `look` finds it where it is not known. `look` is called with no lock held.
-  Answer Recall(const std::shared_ptr<const Snapshot>& snapshot, const device::PodRequest& request, const std::function<Answer()>& look);
+  Answer Recall(const Snapshot& snapshot, const device::PodRequest& request, const std::function<Answer()>& look);
 
  private:
   static constexpr std::size_t kMost = 16;  // requests; the oldest goes first
@@ -29,10 +28,12 @@ class NeverMemory {
     device::PodRequest request;
     Answer answer;
   };
-  const Known* Find(const std::shared_ptr<const Snapshot>& snapshot, const device::PodRequest& request) const PARTAGE_REQUIRES(mutex_);
+  using Nodes = std::vector<decltype(Block::infos)>;  // of every block; kept alive, so that equal pointers mean equal nodes
+  static bool AreNodesOf(const Nodes& nodes, const Snapshot& snapshot);
+  const Known* Find(const device::PodRequest& request) const PARTAGE_REQUIRES(mutex_);
 
   Mutex mutex_;
-  std::shared_ptr<const Snapshot> snapshot_ PARTAGE_GUARDED_BY(mutex_);
+  Nodes nodes_ PARTAGE_GUARDED_BY(mutex_);
   std::vector<Known> known_ PARTAGE_GUARDED_BY(mutex_);
 };
 

@@ -77,8 +77,8 @@ class ConnectionSet {
   void TellAll(Connection::Order order);
   /// kExpire to those whose deadline has passed.
   void TellExpired(Connection::TimePoint now);
-  /// kCloseIfIdle to the `count` longest idle; returns how many there were.
-  std::size_t CloseOldestIdle(std::size_t count);
+  /// `order` to the `count` that have been in this phase for longest; returns how many there were.
+  std::size_t TellOldest(Phase phase, Connection::Order order, std::size_t count);
   /// False when some were still open at `deadline`.
   bool WaitEmpty(Connection::TimePoint deadline) const;
 

@@ -40,16 +40,16 @@ void ConnectionSet::TellExpired(Connection::TimePoint now) {
   }
 }
 
-std::size_t ConnectionSet::CloseOldestIdle(std::size_t count) {
+std::size_t ConnectionSet::TellOldest(Phase phase, Connection::Order order, std::size_t count) {
   MutexLock lock(mutex_);
-  // All have the same idle time-out, so the earliest deadline has been idle for longest.
-  std::vector<std::pair<Connection::TimePoint, Connection*>> idle;
+  // All have the same time-out in a phase, so the earliest deadline has been in it for longest.
+  std::vector<std::pair<Connection::TimePoint, Connection*>> found;
   for (const auto& [key, connection] : connections_) {
-    if (connection->phase() == Phase::kIdle) idle.emplace_back(connection->deadline(), connection.get());
+    if (connection->phase() == phase) found.emplace_back(connection->deadline(), connection.get());
   }
-  count = std::min(count, idle.size());
-  std::partial_sort(idle.begin(), idle.begin() + static_cast<std::ptrdiff_t>(count), idle.end());
-  for (std::size_t i = 0; i < count; ++i) idle[i].second->Tell(Connection::Order::kCloseIfIdle);
+  count = std::min(count, found.size());
+  std::partial_sort(found.begin(), found.begin() + static_cast<std::ptrdiff_t>(count), found.end());
+  for (std::size_t i = 0; i < count; ++i) found[i].second->Tell(order);
   return count;
 }
 

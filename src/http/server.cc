@@ -73,7 +73,10 @@ milliseconds SweepInterval(const ServerOptions& options) {
   return options.tls ? std::min(interval, options.tls->reload_interval) : interval;
 }
 
+constexpr std::size_t kMostTlsConnections = 2048;  // each takes 96 KiB from its first byte on
+
 ServerOptions Sane(ServerOptions options) {
+  if (options.tls) options.max_connections = std::min(options.max_connections, kMostTlsConnections);
   options.threads = std::max(options.threads, 1);
   options.max_connections = std::max<std::size_t>(options.max_connections, 1);
   return options;
@@ -191,8 +194,14 @@ class Server::Impl {
     connection->Start();
   }
 
-  /// Closes some idle connections at once, for finding the oldest takes a pass over all. False when there are none.
-  bool MakeRoom() { return context_->connections.CloseOldestIdle(1 + options().max_connections / 64) > 0; }
+  /// Closes some idle connections at once, for finding the oldest takes a pass over all; with TLS, where few may be open, also those that have been in a
+  /// handshake or header for longest: who means it needs milliseconds for that. False when there are none.
+  bool MakeRoom() {
+    auto& connections = context_->connections;
+    const auto some = 1 + options().max_connections / 64;
+    return connections.TellOldest(Phase::kIdle, Connection::Order::kCloseIfIdle, some) > 0 ||
+           (context_->tls && connections.TellOldest(Phase::kHeader, Connection::Order::kAbort, some) > 0);
+  }
 
   void TurnAway(int socket) const {
     // In the middle of a handshake words would only be taken for a fault of the line.

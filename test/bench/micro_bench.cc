@@ -4,6 +4,7 @@
 #include <memory>
 
 #include <benchmark/benchmark.h>
+#include <fmt/format.h>
 
 #include "base/check.h"
 #include "http/server.h"
@@ -13,6 +14,7 @@
 #include "scheduler/engine/policy_set.h"
 #include "scheduler/extender/wire.h"
 #include "scheduler/state/feed.h"
+#include "scheduler/webhook/webhook.h"
 #include "test/bench/filter_body.h"
 #include "vendors/vendor.h"
 
@@ -198,6 +200,42 @@ void DecodeNode(benchmark::State& state) {
   state.SetBytesProcessed(static_cast<std::int64_t>(text.size()) * static_cast<std::int64_t>(state.iterations()));
 }
 BENCHMARK(DecodeNode)->Unit(benchmark::kMicrosecond);
+
+/// A review of a pod with one container: these limits, and fifty environment variables as real pods have them.
+std::string ReviewOf(std::string_view limits) {
+  std::string env;
+  for (int i = 0; i < 50; ++i) env += fmt::format(R"({}{{"name":"NAME_{}","value":"{:v<40}"}})", i == 0 ? "" : ",", i, "");
+  return fmt::format(
+      R"({{"apiVersion":"admission.k8s.io/v1","kind":"AdmissionReview","request":{{"uid":"u","kind":{{"group":"","version":"v1","kind":"Pod"}},)"
+      R"("resource":{{"group":"","version":"v1","resource":"pods"}},"namespace":"team","operation":"CREATE","object":{{"apiVersion":"v1","kind":"Pod",)"
+      R"("metadata":{{"generateName":"p-"}},"spec":{{"schedulerName":"default-scheduler","containers":[{{"name":"main","env":[{}],)"
+      R"("resources":{{"limits":{{{}}}}}}}]}}}}}}}})",
+      env, limits);
+}
+
+// The webhook's answer to one review. `changing`: something is published before each, as while pods are bound.
+void Admit(benchmark::State& state, std::string_view limits, bool changing = false) {
+  World& world = World::Get();
+  metrics::Registry registry;
+  const scheduler::Webhook webhook(*world.engine, world.vendors, {}, registry);
+  std::string body = ReviewOf(limits);
+  const std::size_t size = body.size();
+  body.resize(size + http::kBodyPadding);
+  const http::Request request{.method = "POST", .path = "/mutate", .query = {}, .body = std::string_view(body).substr(0, size)};
+  auto pod = world.Observed(0, 0);
+  for (auto _ : state) {
+    if (changing) {
+      pod.usage.front().usage.cores ^= 1;
+      world.cluster.ObservePod(pod);
+      world.cluster.Publish();
+    }
+    PARTAGE_CHECK(webhook.Mutate(request, true).status == 200, "the review is well-formed");
+  }
+}
+BENCHMARK_CAPTURE(Admit, asks_nothing_of_ours, R"("cpu":"1")")->Unit(benchmark::kMicrosecond);
+BENCHMARK_CAPTURE(Admit, asks_for_a_share, R"("nvidia.com/gpumem":"1000")")->Unit(benchmark::kMicrosecond);
+BENCHMARK_CAPTURE(Admit, fits_never, R"("nvidia.com/gpumem":"9999999")")->Unit(benchmark::kMicrosecond);
+BENCHMARK_CAPTURE(Admit, fits_never_in_a_changing_cluster, R"("nvidia.com/gpumem":"9999999")", true)->Unit(benchmark::kMicrosecond);
 
 }  // namespace
 }  // namespace partage::bench

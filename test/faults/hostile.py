@@ -19,6 +19,7 @@ import os
 import random
 import resource
 import socket
+import ssl
 import subprocess
 import sys
 import tempfile
@@ -45,8 +46,12 @@ class Scheduler:
         (folder / "cluster.yaml").write_text(CLUSTER)
         config = folder / "config.yaml"
         config.write_text("maxBodyMiB: 16\n")
-        self.port, self.metrics_port = free_port(), free_port()
+        self.port, self.metrics_port, self.tls_port = free_port(), free_port(), free_port()
+        certificate = ["openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes", "-subj", "/CN=webhook", "-days", "2"]
+        subprocess.run([*certificate, "-keyout", folder / "webhook.key", "-out", folder / "webhook.crt"], check=True, capture_output=True)
         command = [program, "--cluster", f"sim:{folder}/cluster.yaml", "--listen", f"{HOST}:{self.port}", "--metrics-listen", f"{HOST}:{self.metrics_port}"]
+        command += ["--webhook-listen", f"{HOST}:{self.tls_port}"]
+        command += ["--webhook-tls-cert-file", f"{folder}/webhook.crt", "--webhook-tls-key-file", f"{folder}/webhook.key"]
         self._log = (folder / "log").open("w")
         self._process = subprocess.Popen([*command, "--config", str(config), "--log-level", "error"], stdout=self._log, stderr=self._log)
         deadline = time.monotonic() + 20
@@ -165,6 +170,34 @@ def slow_loris(port: int, scale: int, dice: random.Random) -> None:
         attacker.close()
 
 
+def client_hello() -> bytes:
+    """What a TLS client says first."""
+    outgoing = ssl.MemoryBIO()
+    client = ssl.create_default_context().wrap_bio(ssl.MemoryBIO(), outgoing, server_hostname="webhook")
+    with contextlib.suppress(ssl.SSLWantReadError):
+        client.do_handshake()
+    return outgoing.read()
+
+
+def tls_slow_loris(port: int, scale: int, dice: random.Random) -> None:
+    """At the webhook's port: a tenth ends the handshake and falls silent in a header, the others stop in the middle of the handshake, half of them before its answer."""
+    unverified = ssl._create_unverified_context()
+    hello = client_hello()
+    attackers: list[socket.socket] = []
+    for number in range(10_000 // scale):
+        with contextlib.suppress(OSError):
+            attacker = connect(port)
+            if number % 10 == 0:
+                attacker = unverified.wrap_socket(attacker)
+                attacker.send(b"POST /mutate HTTP/1.1\r\nHost:")
+            else:
+                attacker.send(hello if number % 2 == 0 else hello[:100])
+            attackers.append(attacker)
+    time.sleep(2)
+    for attacker in attackers:
+        attacker.close()
+
+
 def large_bodies(port: int, scale: int, dice: random.Random) -> None:
     size = 1_000_000_000 // scale
     declared = [b"POST /filter HTTP/1.1\r\nHost: x\r\nContent-Length: %d\r\n\r\n" % size]
@@ -210,7 +243,7 @@ def open_and_close(port: int, scale: int, dice: random.Random) -> None:
         connect(port).close()
 
 
-ATTACKS = [slow_loris, large_bodies, unkept_promises, deep_json, header_bombs, open_and_close]
+ATTACKS = [slow_loris, tls_slow_loris, large_bodies, unkept_promises, deep_json, header_bombs, open_and_close]
 
 
 # --- Judgement ---
@@ -229,7 +262,7 @@ def attack_and_judge(scheduler: Scheduler, healthy: Healthy, attack: Callable[[i
     watcher = threading.Thread(target=watch)
     watcher.start()
     began = time.monotonic()
-    attack(scheduler.port, scale, random.Random(7))
+    attack(scheduler.tls_port if attack is tls_slow_loris else scheduler.port, scale, random.Random(7))
     seconds = time.monotonic() - began
     time.sleep(0.5)
     over.set()

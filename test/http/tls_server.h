@@ -16,8 +16,9 @@ class TlsTestServer {
  public:
   /// `identity` is the server's, or, where `tls` has names, its authority; clients must show a certificate that `client_ca` signed, unless that is empty.
   explicit TlsTestServer(const Identity& identity, const std::string& client_ca = {},
-                         std::chrono::milliseconds header_timeout = std::chrono::seconds(5), http::TlsOptions tls = {})
-      : client_ca_(client_ca), http_(Options(identity, header_timeout, std::move(tls))) {}
+                         std::chrono::milliseconds header_timeout = std::chrono::seconds(5), http::TlsOptions tls = {},
+                         std::size_t max_connections = 100)
+      : client_ca_(client_ca), http_(Options(identity, header_timeout, std::move(tls), max_connections)) {}
 
   TestServer& http() { return http_; }
   TlsClient Connect(const TlsClientOptions& options) { return TlsClient(http_.server.port(), options); }
@@ -46,7 +47,8 @@ class TlsTestServer {
   }
 
  private:
-  http::ServerOptions Options(const Identity& identity, std::chrono::milliseconds header_timeout, http::TlsOptions tls) {
+  http::ServerOptions Options(const Identity& identity, std::chrono::milliseconds header_timeout, http::TlsOptions tls,
+                              std::size_t max_connections) {
     Write(identity);
     if (!client_ca_.empty()) WriteClientCa(client_ca_);
     tls.certificate_file = folder_.path() + "/tls.crt";
@@ -58,7 +60,7 @@ class TlsTestServer {
       ++counts_[event.kind];
       told_.notify_all();
     };
-    return {.header_timeout = header_timeout, .tls = tls};
+    return {.max_connections = max_connections, .header_timeout = header_timeout, .tls = tls};
   }
 
   TempFolder folder_;

@@ -92,6 +92,16 @@ TEST_CASE("A handshake that does not come is given up, a slow request over TLS i
   CHECK(silent.AtEnd());
 }
 
+TEST_CASE("Past the limit the handshakes that hang for longest make room for a client that means it") {
+  const Authority authority;
+  TlsTestServer server(authority.Issue(kHere), {}, std::chrono::seconds(60), {}, 5);
+  std::vector<RawClient> silent;
+  for (int i = 0; i < 20; ++i) silent.push_back(server.http().Connect());
+  auto client = server.Connect({.ca = authority.certificate()});
+  CHECK(Serves(client));
+  CHECK(silent.front().AtEnd());
+}
+
 TEST_CASE("A server stops while handshakes are under way") {
   const Authority authority;
   TlsTestServer server(authority.Issue(kHere));

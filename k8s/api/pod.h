@@ -30,11 +30,11 @@ struct Pod {
   /// The pod states a soft preference that kube-scheduler's own scores answer: preferred node affinity, preferred pod (anti-)affinity,
   /// or a ScheduleAnyway topology spread constraint.
   bool has_soft_preferences = false;
-  std::int32_t priority = 0;   ///< spec.priority
+  std::int32_t priority = 0;    ///< spec.priority
   bool never_preempts = false;  ///< spec.preemptionPolicy is Never
   std::uint32_t created = 0;    ///< metadata.creationTimestamp in seconds since 1970; 0 when absent or not a time
-  std::string phase;           ///< status.phase
-  std::string nominated_node;  ///< status.nominatedNodeName
+  std::string phase;            ///< status.phase
+  std::string nominated_node;   ///< status.nominatedNodeName
 
   /// Succeeded or Failed: its containers will never run again.
   bool terminal() const { return phase == "Succeeded" || phase == "Failed"; }

@@ -86,7 +86,7 @@ class Cluster::Impl {
   std::vector<device::UuidUsage> UsageOf(const PodRecord& record) const PARTAGE_REQUIRES(mutex_);
   void Match(PodRecord& record, const std::vector<device::UuidUsage>& usage, const std::string& error) PARTAGE_REQUIRES(mutex_);
   PodRecord& Put(const PodRef& pod, NodeId node, ShareState state, const std::vector<device::UuidUsage>& usage, const std::string& error,
-           std::uint64_t version) PARTAGE_REQUIRES(mutex_);
+                 std::uint64_t version) PARTAGE_REQUIRES(mutex_);
   void NoteAbout(PodRecord& record, const PodObservation& seen) PARTAGE_REQUIRES(mutex_);
   bool Remove(const PodUid& uid) PARTAGE_REQUIRES(mutex_);
   bool SameShare(const PodRecord& record, const PodObservation& pod) const PARTAGE_REQUIRES(mutex_);

@@ -50,7 +50,8 @@ Cluster::Counts Cluster::Impl::counts() const {
     for (const auto& [uid, held] : nominal_) {
       const PodRecord& record = *pods_.Find(uid);
       ++(record.state == ShareState::kClaimed ? counts.claimed : counts.nominal);
-      if (record.state == ShareState::kClaimed) claims[record.node].insert(claims[record.node].end(), record.shares.begin(), record.shares.end());
+      if (record.state == ShareState::kClaimed)
+        claims[record.node].insert(claims[record.node].end(), record.shares.begin(), record.shares.end());
     }
   }
   const auto now = snapshot();
@@ -71,8 +72,8 @@ void Cluster::Impl::VisitPods(std::string_view node, const std::function<void(co
   const NodeId id = table_.Find(node);
   if (id == kNoNode) return;
   for (const PodRecord* pod = pods_.First(id); pod != nullptr; pod = pods_.Next(*pod)) {
-    visit(
-        {pod->name.ns(), pod->name.name(), pod->uid, pod->state, UsageOf(*pod), pod->trouble ? std::string_view(pod->trouble->error) : "", pod->priority});
+    visit({pod->name.ns(), pod->name.name(), pod->uid, pod->state, UsageOf(*pod), pod->trouble ? std::string_view(pod->trouble->error) : "",
+           pod->priority});
   }
 }
 

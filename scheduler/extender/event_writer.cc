@@ -2,18 +2,16 @@
 #include "scheduler/extender/event_writer.h"
 
 #include <algorithm>
-#include <condition_variable>
 #include <deque>
 #include <functional>
 #include <list>
-#include <mutex>
-#include <thread>
 #include <unordered_map>
 #include <utility>
 
 #include <fmt/chrono.h>
 
 #include "base/mutex.h"
+#include "base/ticker.h"
 #include "metrics/catalog.h"
 
 namespace partage::scheduler {
@@ -23,7 +21,7 @@ constexpr std::string_view kComponent = "partage-scheduler";
 constexpr std::size_t kLongestMessage = 1'024;
 constexpr std::size_t kLongestPodName = 230;  // an Event's name is at most 253 long
 
-std::string TimeText(Clock::Wall time) { return fmt::format("{:%Y-%m-%dT%H:%M:%SZ}", fmt::gmtime(Clock::Wall::clock::to_time_t(time))); }
+std::string EventTime(Clock::Wall time) { return fmt::format("{:%Y-%m-%dT%H:%M:%SZ}", fmt::gmtime(Clock::Wall::clock::to_time_t(time))); }
 
 /// So many at once, so many a second after that.
 class Allowance {
@@ -79,7 +77,7 @@ class EventWriter::Impl {
     if (known == by_key_.end() && !AllowanceOf(event.pod.uid, now).Take(now)) return dropped_.Inc();
     Known& noted = known == by_key_.end() ? Note(key, event) : *known->second;
     ++noted.event.count;
-    noted.event.last_time = TimeText(clock_.WallNow());
+    noted.event.last_time = EventTime(clock_.WallNow());
     noted.last_posted = now;
     Enqueue(noted);
   }
@@ -97,14 +95,9 @@ class EventWriter::Impl {
   }
 
   void Start() {
-    if (thread_.joinable()) return;
-    thread_ = std::jthread([this](std::stop_token stop) { Run(stop); });
+    ticker_.Start(options_.tick, [this] { Tick(); });
   }
-
-  void Stop() {
-    thread_.request_stop();
-    if (thread_.joinable()) thread_.join();
-  }
+  void Stop() { ticker_.Stop(); }
 
  private:
   using Entries = std::list<Known>;  // oldest first
@@ -116,7 +109,7 @@ class EventWriter::Impl {
 
   Known& Note(const std::string& key, PodEvent& event) PARTAGE_REQUIRES(mutex_) {
     if (entries_.size() >= options_.remembered) Forget(entries_.begin());
-    const std::string time = TimeText(clock_.WallNow());
+    const std::string time = EventTime(clock_.WallNow());
     const auto digest = std::hash<std::string>{}(key + time);
     entries_.push_back({.key = key,
                         .event = {.ns = event.pod.ns,
@@ -187,16 +180,6 @@ class EventWriter::Impl {
     entries_.clear();
   }
 
-  void Run(const std::stop_token& stop) {
-    std::mutex mutex;
-    std::condition_variable_any wake;
-    std::unique_lock lock(mutex);
-    while (!stop.stop_requested()) {
-      Tick();
-      wake.wait_for(lock, stop, options_.tick, [] { return false; });
-    }
-  }
-
   ClusterApi& api_;
   const Clock& clock_;
   const Options options_;
@@ -210,7 +193,7 @@ class EventWriter::Impl {
   std::deque<Known*> queue_ PARTAGE_GUARDED_BY(mutex_);
   std::unordered_map<std::string, Allowance> pods_ PARTAGE_GUARDED_BY(mutex_);  // by UID
   Allowance overall_ PARTAGE_GUARDED_BY(mutex_);
-  std::jthread thread_;
+  Ticker ticker_;
 };
 
 EventWriter::EventWriter(ClusterApi& api, const Clock& clock, Options options, metrics::Registry& registry)

@@ -2,16 +2,14 @@
 #include "scheduler/extender/requeuer.h"
 
 #include <algorithm>
-#include <condition_variable>
 #include <map>
-#include <mutex>
-#include <thread>
 #include <utility>
 
 #include <fmt/chrono.h>
 
 #include "base/log.h"
 #include "base/mutex.h"
+#include "base/ticker.h"
 #include "metrics/catalog.h"
 
 namespace partage::scheduler {
@@ -56,14 +54,9 @@ class Requeuer::Impl {
   }
 
   void Start() {
-    if (thread_.joinable()) return;
-    thread_ = std::jthread([this](std::stop_token stop) { Run(stop); });
+    ticker_.Start(options_.tick, [this] { Tick(); });
   }
-
-  void Stop() {
-    thread_.request_stop();
-    if (thread_.joinable()) thread_.join();
-  }
+  void Stop() { ticker_.Stop(); }
 
  private:
   std::optional<std::string> NodeToPatch() const PARTAGE_REQUIRES(mutex_) {
@@ -99,16 +92,6 @@ class Requeuer::Impl {
     if (patched.error().code == Code::kNotFound) freed_.erase(node);
   }
 
-  void Run(const std::stop_token& stop) {
-    std::mutex mutex;
-    std::condition_variable_any wake;
-    std::unique_lock lock(mutex);
-    while (!stop.stop_requested()) {
-      Tick();
-      wake.wait_for(lock, stop, options_.tick, [] { return false; });
-    }
-  }
-
   Engine& engine_;
   ClusterApi& api_;
   const Clock& clock_;
@@ -120,7 +103,7 @@ class Requeuer::Impl {
   int quota_looks_ PARTAGE_GUARDED_BY(mutex_) = 0;               // likewise, of quotas that leave more room
   std::string complaint_ PARTAGE_GUARDED_BY(mutex_);             // the last failure told
   Clock::Mono next_round_ PARTAGE_GUARDED_BY(mutex_);
-  std::jthread thread_;
+  Ticker ticker_;
 };
 
 Requeuer::Requeuer(Engine& engine, ClusterApi& api, const Clock& clock, Options options, metrics::Registry& registry)

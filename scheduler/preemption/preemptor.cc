@@ -2,9 +2,6 @@
 #include "scheduler/preemption/preemptor.h"
 
 #include <algorithm>
-#include <condition_variable>
-#include <mutex>
-#include <thread>
 #include <unordered_map>
 #include <unordered_set>
 #include <utility>
@@ -14,6 +11,7 @@
 
 #include "base/log.h"
 #include "base/mutex.h"
+#include "base/ticker.h"
 #include "metrics/catalog.h"
 #include "scheduler/engine/placement.h"
 #include "scheduler/preemption/chooser.h"
@@ -139,14 +137,9 @@ class Preemptor::Impl {
   }
 
   void Start() {
-    if (thread_.joinable()) return;
-    thread_ = std::jthread([this](std::stop_token stop) { Run(stop); });
+    ticker_.Start(options_.tick, [this] { Tick(); });
   }
-
-  void Stop() {
-    thread_.request_stop();
-    if (thread_.joinable()) thread_.join();
-  }
+  void Stop() { ticker_.Stop(); }
 
  private:
   // ---- Pods whose victims are leaving ----
@@ -304,16 +297,6 @@ class Preemptor::Impl {
     return api_.Evict({.ns = victim.ns, .name = victim.name, .uid = victim.uid, .dry_run = dry_run, .send_by = permit->send_by()});
   }
 
-  void Run(const std::stop_token& stop) {
-    std::mutex mutex;
-    std::condition_variable_any wake;
-    std::unique_lock lock(mutex);
-    while (!stop.stop_requested()) {
-      Tick();
-      wake.wait_for(lock, stop, options_.tick, [] { return false; });
-    }
-  }
-
   Engine& engine_;
   Cluster& cluster_;
   ClusterApi& api_;
@@ -330,7 +313,7 @@ class Preemptor::Impl {
   std::unordered_map<std::string, Pause> pauses_ PARTAGE_GUARDED_BY(mutex_);
   std::string complaint_ PARTAGE_GUARDED_BY(mutex_);  // the last failure told
   Clock::Mono next_try_ PARTAGE_GUARDED_BY(mutex_);
-  std::jthread thread_;
+  Ticker ticker_;
 };
 
 Preemptor::Preemptor(Engine& engine, ClusterApi& api, EventSink& events, const Clock& clock, Options options, metrics::Registry& registry)

@@ -309,7 +309,8 @@ Diagnosis Engine::Impl::Diagnose(const device::PodRequest& request) const {
 
 std::optional<std::string> Engine::Impl::WhyNever(const device::PodRequest& request) const {
   const auto snapshot = cluster_.snapshot();
-  return never_.Recall(*snapshot, request, [&] { return WhyNotWhenIdle(*snapshot, Ask(request, policies_.For(request), *snapshot->kinds)); });
+  return never_.Recall(*snapshot, request,
+                       [&] { return WhyNotWhenIdle(*snapshot, Ask(request, policies_.For(request), *snapshot->kinds)); });
 }
 
 Result<std::unique_ptr<Engine>> Engine::Make(Cluster& cluster, const Clock& clock, EngineOptions options, Probe& probe) {

@@ -73,7 +73,7 @@ milliseconds SweepInterval(const ServerOptions& options) {
   return options.tls ? std::min(interval, options.tls->reload_interval) : interval;
 }
 
-constexpr std::size_t kMostTlsConnections = 2048;  // each takes 96 KiB from its first byte on
+constexpr std::size_t kMostTlsConnections = 1024;  // each takes over 100 KiB from its first byte on
 
 ServerOptions Sane(ServerOptions options) {
   if (options.tls) options.max_connections = std::min(options.max_connections, kMostTlsConnections);

@@ -10,7 +10,7 @@ from typing import ClassVar
 
 from harness import invariants
 from harness.burst import Burst
-from harness.control_plane import ROOT, Partage
+from harness.control_plane import Partage, program
 from harness.process import eventually
 from harness.scenario import _work_folder, main
 import test_failover
@@ -27,9 +27,9 @@ class WallClock:
         path.write_bytes(struct.pack("q", 0))
 
     def command(self, command: list[str]) -> list[str]:
-        built = sorted(ROOT.glob("build/*/lib/libpartage_wall_clock.so"), key=lambda path: path.stat().st_mtime)
-        assert built, "no libpartage_wall_clock.so: run ./run e2e"
-        return ["env", f"LD_PRELOAD={built[-1]}", f"PARTAGE_WALL_CLOCK={self._path}", *command]
+        library = Path(program("partage-scheduler", "PARTAGE_SCHEDULER")).parents[1] / "lib/libpartage_wall_clock.so"  # of the same build
+        assert library.exists(), f"no {library}: run ./run e2e"
+        return ["env", f"LD_PRELOAD={library}", f"PARTAGE_WALL_CLOCK={self._path}", *command]
 
     def is_off_by(self, seconds: int) -> None:
         with self._path.open("r+b") as file:

@@ -1,4 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
+#include <algorithm>
 #include <catch2/catch.hpp>
 
 #include "scheduler/state/cluster.h"
@@ -133,11 +134,13 @@ TEST_CASE_METHOD(Full, "Priority and age of a pod are kept, from its filter, its
   seen.pod.priority = 8;
   seen.created = 77;
   cluster.ObservePod(seen);
-  for (const auto& tenant : cluster.Inspect("n1")->tenants) {
-    if (!(tenant.uid == PodUid(pod.uid))) continue;
-    CHECK(tenant.priority == 8);
-    CHECK(tenant.created == 77);
-  }
+  const auto tenancy = cluster.Inspect("n1");
+  REQUIRE(tenancy);
+  const auto tenant = std::find_if(tenancy->tenants.begin(), tenancy->tenants.end(),
+                                   [&](const Cluster::Tenant& other) { return other.uid == PodUid(pod.uid); });
+  REQUIRE(tenant != tenancy->tenants.end());
+  CHECK(tenant->priority == 8);
+  CHECK(tenant->created == 77);
 }
 
 }  // namespace

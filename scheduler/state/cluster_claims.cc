@@ -109,7 +109,15 @@ std::optional<Cluster::Tenancy> Cluster::Impl::Inspect(std::string_view node) co
   if (id == kNoNode || !table_.present(id)) return std::nullopt;
   Tenancy tenancy{table_.block(id).Only(id % kBlockNodes), id % kBlockNodes, {}};
   for (const PodRecord* pod = pods_.First(id); pod != nullptr; pod = pods_.Next(*pod)) {
-    tenancy.tenants.push_back({pod->uid, pod->priority, pod->created, pod->state, pod->terminating, pod->trouble != nullptr, pod->shares});
+    // Not from a temporary: gcc -O3 takes its shares for longer than they are.
+    Tenant& tenant = tenancy.tenants.emplace_back();
+    tenant.uid = pod->uid;
+    tenant.priority = pod->priority;
+    tenant.created = pod->created;
+    tenant.state = pod->state;
+    tenant.terminating = pod->terminating;
+    tenant.troubled = pod->trouble != nullptr;
+    tenant.shares.assign(pod->shares.begin(), pod->shares.end());
   }
   return tenancy;
 }

@@ -8,7 +8,7 @@
 #include "intercept/devices.h"
 #include "intercept/environment.h"
 #include "intercept/loader/driver.h"
-#include "intercept/loader/spin_lock.h"
+#include "intercept/lock.h"
 #include "intercept/log.h"
 
 // What pthread_atfork calls, which is not itself in every libc.so.6. The library is never unloaded, so it names no object.
@@ -28,7 +28,7 @@ constexpr const char* kUsagePath = "/run/partage/usage";
 // Without an agent the processes of a container still find each other.
 constexpr const char* kUsagePathWithoutAgent = "/tmp/partage.usage";
 
-loader::SpinLock g_lock;  // of Activate and of taking a slot
+Lock g_lock;  // of Activate and of taking a slot
 shm::Limits g_limits;
 shm::Region g_region;
 EnvironmentLimits g_environment;
@@ -140,7 +140,7 @@ State Decide() {
 }
 
 bool TakeSlot() {
-  const loader::SpinLocked locked(g_lock);
+  const Locked locked(g_lock);
   if (g_has_slot.load(std::memory_order_relaxed)) return true;
   const shm::Fault fault = g_region.Claim();
   if (fault != shm::Fault::kNone) Log(Level::kError, "no place in the usage file: ", shm::Describe(fault), "; allocations are refused");
@@ -153,7 +153,7 @@ bool TakeSlot() {
 bool Activate() {
   const int error = errno;
   {
-    const loader::SpinLocked locked(g_lock);
+    const Locked locked(g_lock);
     if (g_state == static_cast<int>(State::kDormant)) __atomic_store_n(&g_state, static_cast<int>(Decide()), __ATOMIC_RELEASE);
   }
   const bool active = g_state == static_cast<int>(State::kActive);

@@ -6,7 +6,7 @@
 
 #include "intercept/hook_table.h"
 #include "intercept/loader/address_map.h"
-#include "intercept/loader/spin_lock.h"
+#include "intercept/lock.h"
 #include "intercept/log.h"
 
 // The tail-jumping functions of trampoline.cc by names that nobody else's definition can take.
@@ -36,7 +36,7 @@ struct Loaded {
 Loaded g_loaded[kLibraries];
 bool g_copy_only = false;
 AddressMap<2048> g_hooks;
-SpinLock g_lock;  // held for table work only, never while calling the loader
+Lock g_lock;  // held for table work only, never while calling the loader
 
 ElfImage ImageOf(const link_map* map) { return ElfImage(map->l_addr, map->l_ld); }
 
@@ -145,7 +145,7 @@ bool Arm(Library which, bool redirect, bool only_if_loaded) {
   const link_map* map = IsLoaded(library) ? Open(library, RTLD_NOLOAD) : nullptr;
   if (map == nullptr && !only_if_loaded) map = Open(library, 0);
   if (map == nullptr || !ImageOf(map).ok()) return false;
-  const SpinLocked locked(g_lock);
+  const Locked locked(g_lock);
   ArmWith(library, map, redirect);
   return true;
 }
@@ -154,7 +154,7 @@ void Adopt(Library which, void* handle) {
   const auto library = static_cast<unsigned>(which);
   const auto* const map = static_cast<const link_map*>(handle);
   if (map == nullptr || !ImageOf(map).ok()) return;
-  const SpinLocked locked(g_lock);
+  const Locked locked(g_lock);
   if (g_loaded[library].first == nullptr || g_loaded[library].first == map) {
     ArmWith(library, map, true);
   } else {

@@ -4,7 +4,7 @@
 
 #include <cstdint>
 
-#include "intercept/memory/lock.h"
+#include "intercept/lock.h"
 #include "intercept/memory/map.h"
 
 namespace partage::intercept::memory {

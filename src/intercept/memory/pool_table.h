@@ -5,7 +5,7 @@
 #include <atomic>
 #include <cstdint>
 
-#include "intercept/memory/lock.h"
+#include "intercept/lock.h"
 #include "intercept/memory/pool_account.h"
 
 namespace partage::intercept::memory {

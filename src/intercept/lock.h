@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// The mutex of the accounting tables: one word, no library, no set-up. Thread-safe.
+// The mutex of the library: one word, no libpthread, no set-up. Thread-safe.
 #pragma once
 
 #include <time.h>
@@ -7,7 +7,7 @@
 #include <atomic>
 #include <cstdint>
 
-namespace partage::intercept::memory {
+namespace partage::intercept {
 
 /// Held for a few dozen instructions as a rule; a waiter spins that long, then sleeps in steps of 50 µs, so that a low-priority holder can run.
 /// Zero-initialised means free. Not recursive; unlock from the locking thread.
@@ -51,4 +51,4 @@ class Locked {
   Lock& lock_;
 };
 
-}  // namespace partage::intercept::memory
+}  // namespace partage::intercept

@@ -10,23 +10,17 @@
 #include <vector>
 
 #include "base/log.h"
+#include "base/openssl.h"
 #include "base/text_file.h"
 #include "k8s/client/endpoint.h"
 
 namespace partage::k8s {
 namespace {
 
-template <auto Free>
-struct Freer {
-  template <class T>
-  void operator()(T* object) const {
-    Free(object);
-  }
-};
-using Bio = std::unique_ptr<BIO, Freer<BIO_free>>;
-using Certificate = std::unique_ptr<X509, Freer<X509_free>>;
-using Key = std::unique_ptr<EVP_PKEY, Freer<EVP_PKEY_free>>;
-using Store = std::unique_ptr<X509_STORE, Freer<X509_STORE_free>>;
+using Bio = std::unique_ptr<BIO, OpensslFree<BIO_free>>;
+using Certificate = std::unique_ptr<X509, OpensslFree<X509_free>>;
+using Key = std::unique_ptr<EVP_PKEY, OpensslFree<EVP_PKEY_free>>;
+using Store = std::unique_ptr<X509_STORE, OpensslFree<X509_STORE_free>>;
 
 thread_local std::string last_verify_error;
 
@@ -34,9 +28,6 @@ int RememberVerifyError(int trusted, X509_STORE_CTX* context) {
   if (!trusted) last_verify_error = X509_verify_cert_error_string(X509_STORE_CTX_get_error(context));
   return trusted;
 }
-
-// OpenSSL would ask the terminal for the passphrase of an encrypted key.
-int NoPassphrase(char*, int, int, void*) { return 0; }
 
 // A PEM text and where it is from.
 struct Pem {

@@ -16,6 +16,7 @@
 
 #include <fmt/ranges.h>
 
+#include "base/openssl.h"
 #include "base/text.h"
 
 namespace partage::http {
@@ -23,17 +24,10 @@ namespace {
 
 using std::chrono::system_clock;
 
-template <auto Free>
-struct Freed {
-  template <class T>
-  void operator()(T* object) const {
-    Free(object);
-  }
-};
-using Bio = std::unique_ptr<BIO, Freed<BIO_free>>;
-using Key = std::unique_ptr<EVP_PKEY, Freed<EVP_PKEY_free>>;
-using Certificate = std::unique_ptr<X509, Freed<X509_free>>;
-using Extension = std::unique_ptr<X509_EXTENSION, Freed<X509_EXTENSION_free>>;
+using Bio = std::unique_ptr<BIO, OpensslFree<BIO_free>>;
+using Key = std::unique_ptr<EVP_PKEY, OpensslFree<EVP_PKEY_free>>;
+using Certificate = std::unique_ptr<X509, OpensslFree<X509_free>>;
+using Extension = std::unique_ptr<X509_EXTENSION, OpensslFree<X509_EXTENSION_free>>;
 
 struct Authority {
   Certificate certificate;
@@ -41,9 +35,6 @@ struct Authority {
 };
 
 Bio Reader(const std::string& text) { return Bio(BIO_new_mem_buf(text.data(), static_cast<int>(text.size()))); }
-
-// Instead of OpenSSL's own, which asks the terminal.
-int NoPassphrase(char* /*buffer*/, int /*size*/, int /*writing*/, void* /*unused*/) { return 0; }
 
 Result<Authority> ReadAuthority(const std::string& certificate, const std::string& key) {
   Authority authority{Certificate(PEM_read_bio_X509(Reader(certificate).get(), nullptr, NoPassphrase, nullptr)),
@@ -91,7 +82,7 @@ void SetRandomSerial(X509* certificate) {
   std::array<unsigned char, 16> bytes{};
   RAND_bytes(bytes.data(), static_cast<int>(bytes.size()));
   bytes[0] = static_cast<unsigned char>((bytes[0] & 0x7f) | 0x40);  // positive, and of that length
-  const std::unique_ptr<BIGNUM, Freed<BN_free>> number(BN_bin2bn(bytes.data(), static_cast<int>(bytes.size()), nullptr));
+  const std::unique_ptr<BIGNUM, OpensslFree<BN_free>> number(BN_bin2bn(bytes.data(), static_cast<int>(bytes.size()), nullptr));
   BN_to_ASN1_INTEGER(number.get(), X509_get_serialNumber(certificate));
 }
 

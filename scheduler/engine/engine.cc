@@ -132,7 +132,7 @@ class Engine::Impl {
   FilterOutcome RefuseAll(Names names, std::string text, bool unresolvable) const;
   FilterOutcome RefuseByQuota(const PodInput& pod, Names names, std::string text);
   FilterOutcome Accept(const PodInput& pod, const Candidates& candidates, const std::vector<Ranked>& ranked);
-  std::optional<FilterOutcome> TakeClaim(const PodInput& pod, const Candidates& candidates);
+  std::optional<FilterOutcome> TakeClaim(const PodInput& pod, const Candidates& candidates, std::string_view node);
   PodMemory::Targets TargetsOf(const PodInput& pod, const Snapshot& snapshot, const FilterOutcome& outcome, Ids ids) const;
   FilterOutcome Refuse(const PodInput& pod, const Ask& ask, const Snapshot& snapshot, Names names, Ids ids);
   std::vector<Ranked> Scan(const Ask& ask, const Snapshot& snapshot, Ids ids, std::size_t k) const;
@@ -201,13 +201,14 @@ FilterOutcome Engine::Impl::Filter(const PodInput& pod, const Candidates& candid
     return RefuseAll(candidates.names, fmt::format("an earlier bind of this pod to {} has not been answered yet", flying->node), false);
   }
   cluster_.DropNominal(pod.pod);
-  if (auto claimed = TakeClaim(pod, candidates)) {
+  const auto claimed_node = cluster_.ClaimedNode(pod.pod);
+  if (auto claimed = claimed_node ? TakeClaim(pod, candidates, *claimed_node) : std::nullopt) {
     done("fit");
     return *std::move(claimed);
   }
-  const bool claims = cluster_.ClaimedNode(pod.pod).has_value();  // then its quota is charged already
   for (int attempt = 0; attempt < kNominationTries; ++attempt) {
-    if (auto over = claims ? std::nullopt : cluster_.QuotaRefusal(pod.pod.ns, **pod.request)) {
+    // A claim is charged to the quota already.
+    if (auto over = claimed_node ? std::nullopt : cluster_.QuotaRefusal(pod.pod.ns, **pod.request)) {
       done("refused");
       return RefuseByQuota(pod, candidates.names, *std::move(over));
     }
@@ -255,15 +256,13 @@ FilterOutcome Engine::Impl::Accept(const PodInput& pod, const Candidates& candid
 }
 
 // Pods were evicted for this one. Their room is nobody else's, so on the snapshot it seems taken; only the ledger can tell whether it is free.
-std::optional<FilterOutcome> Engine::Impl::TakeClaim(const PodInput& pod, const Candidates& candidates) {
-  const auto node = cluster_.ClaimedNode(pod.pod);
-  if (!node) return std::nullopt;
-  const auto place = std::find(candidates.names.begin(), candidates.names.end(), *node);
+std::optional<FilterOutcome> Engine::Impl::TakeClaim(const PodInput& pod, const Candidates& candidates, std::string_view node) {
+  const auto place = std::find(candidates.names.begin(), candidates.names.end(), node);
   if (place == candidates.names.end()) return std::nullopt;
   const auto snapshot = cluster_.snapshot();
   const Ask ask(**pod.request, policies_.For(**pod.request), *snapshot->kinds);
-  if (!cluster_.Nominate(pod.pod, *node, options_.nominal_ttl, PlacerOf(ask), (*pod.request)->quota_traits)) return std::nullopt;
-  const Ranked only{static_cast<std::uint32_t>(place - candidates.names.begin()), snapshot->index->Find(*node), 0};
+  if (!cluster_.Nominate(pod.pod, node, options_.nominal_ttl, PlacerOf(ask), (*pod.request)->quota_traits)) return std::nullopt;
+  const Ranked only{static_cast<std::uint32_t>(place - candidates.names.begin()), snapshot->index->Find(node), 0};
   return Accept(pod, candidates, {only});
 }
 

@@ -47,8 +47,11 @@ std::optional<std::string> Cluster::QuotaRefusal(std::string_view ns, const devi
 Result<Reservation> Cluster::Reserve(const PodRef& pod, std::string_view node, const Placer& place, const device::QuotaTraits& traits) {
   return impl_->Reserve(*this, pod, node, place, traits);
 }
-std::optional<std::string> Cluster::QuotaRefusal(std::string_view ns, const device::PodRequest& request, bool count_others) const {
-  return impl_->QuotaRefusal(ns, request, count_others);
+std::optional<std::string> Cluster::QuotaRefusal(std::string_view ns, const device::PodRequest& request) const {
+  return impl_->QuotaRefusal(ns, request);
+}
+std::optional<std::string> Cluster::QuotaRefusalAlone(std::string_view ns, const device::PodRequest& request) const {
+  return impl_->QuotaRefusalAlone(ns, request);
 }
 std::optional<device::Allocation> Cluster::InFlight(const PodRef& pod) const { return impl_->InFlight(pod); }
 void Cluster::Settle(const PodRef& pod, bool bound) { impl_->Settle(pod, bound); }

@@ -106,7 +106,7 @@ class Cluster {
   Cluster(const Cluster&) = delete;
   Cluster& operator=(const Cluster&) = delete;
 
-  /// The newest published state. Lock-free.
+  /// The newest published state; held up by no writer.
   std::shared_ptr<const Snapshot> snapshot() const;
 
   // --- Observations. They take effect in the ledger at once and in the snapshot with the next Publish. ---
@@ -153,8 +153,10 @@ class Cluster {
   Result<Reservation> Reserve(const PodRef& pod, std::string_view node, const Placer& place, const device::QuotaTraits& traits = {});
 
   /// Why the quotas of its namespace leave a pod with this request no room, whatever node it goes to; nullopt when they may. Nominate and Reserve judge the
-  /// very devices. Without `count_others`: why it could not even be the only pod, as far as quotas without scopes say.
-  std::optional<std::string> QuotaRefusal(std::string_view ns, const device::PodRequest& request, bool count_others = true) const;
+  /// very devices.
+  std::optional<std::string> QuotaRefusal(std::string_view ns, const device::PodRequest& request) const;
+  /// Why they would leave it none even if it were the only pod, as far as quotas without scopes say.
+  std::optional<std::string> QuotaRefusalAlone(std::string_view ns, const device::PodRequest& request) const;
   /// The same of a pod that would be given exactly this.
   std::optional<std::string> QuotaRefusal(std::string_view ns, const device::QuotaTraits& traits,
                                           const device::Allocation& allocation) const;

@@ -43,7 +43,7 @@ Result<device::Allocation> Cluster::Impl::Place(const PodRef& pod, NodeId id, co
 std::optional<std::string> Cluster::Impl::OverQuota(std::string_view ns, const device::QuotaTraits& traits,
                                                     const device::Allocation& allocation) const {
   if (!quotas_.Limits(ns)) return std::nullopt;
-  return quotas_.Refusal(ns, &traits, device::UsageByVendor(allocation), true);
+  return quotas_.Refusal(ns, traits, device::UsageByVendor(allocation));
 }
 
 std::optional<std::string> Cluster::Impl::QuotaRefusal(std::string_view ns, const device::QuotaTraits& traits,
@@ -129,10 +129,15 @@ Result<Reservation> Cluster::Impl::Reserve(Cluster& owner, const PodRef& pod, st
   return Reservation(owner, pod, std::move(*allocation), table_.info(id).inventory.dialect);
 }
 
-std::optional<std::string> Cluster::Impl::QuotaRefusal(std::string_view ns, const device::PodRequest& request, bool count_others) const {
+std::optional<std::string> Cluster::Impl::QuotaRefusal(std::string_view ns, const device::PodRequest& request) const {
   MutexLock lock(mutex_);
   if (!quotas_.Limits(ns)) return std::nullopt;
-  return quotas_.Refusal(ns, count_others ? &request.quota_traits : nullptr, device::LeastUsageByVendor(request), count_others);
+  return quotas_.Refusal(ns, request.quota_traits, device::LeastUsageByVendor(request));
+}
+
+std::optional<std::string> Cluster::Impl::QuotaRefusalAlone(std::string_view ns, const device::PodRequest& request) const {
+  MutexLock lock(mutex_);
+  return quotas_.RefusalAlone(ns, device::LeastUsageByVendor(request));
 }
 
 std::optional<device::Allocation> Cluster::Impl::InFlight(const PodRef& pod) const {

@@ -48,8 +48,8 @@ class Cluster::Impl {
   std::size_t ExpireNominals() PARTAGE_EXCLUDES(mutex_);
   Result<Reservation> Reserve(Cluster& owner, const PodRef& pod, std::string_view node, const Placer& place,
                               const device::QuotaTraits& traits) PARTAGE_EXCLUDES(mutex_);
-  std::optional<std::string> QuotaRefusal(std::string_view ns, const device::PodRequest& request, bool count_others) const
-      PARTAGE_EXCLUDES(mutex_);
+  std::optional<std::string> QuotaRefusal(std::string_view ns, const device::PodRequest& request) const PARTAGE_EXCLUDES(mutex_);
+  std::optional<std::string> QuotaRefusalAlone(std::string_view ns, const device::PodRequest& request) const PARTAGE_EXCLUDES(mutex_);
   std::optional<std::string> QuotaRefusal(std::string_view ns, const device::QuotaTraits& traits,
                                           const device::Allocation& allocation) const PARTAGE_EXCLUDES(mutex_);
   std::optional<std::string> OverQuota(std::string_view ns, const device::QuotaTraits& traits, const device::Allocation& allocation) const

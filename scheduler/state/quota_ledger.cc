@@ -174,13 +174,14 @@ bool QuotaLedger::Limits(std::string_view ns) const {
   return space != spaces_.end() && !space->second.quotas.empty();
 }
 
-std::optional<std::string> QuotaLedger::Refusal(std::string_view ns, const device::QuotaTraits* traits, const Usage& usage,
-                                                bool count_others) const {
+// Of the quotas that are asked, the first that does not allow `usage` beside what is used of it before.
+template <class Asks, class UsedBefore>
+std::optional<std::string> QuotaLedger::FirstRefusal(std::string_view ns, const Usage& usage, Asks asks, UsedBefore used_before) const {
   const auto space = spaces_.find(ns);
   if (space == spaces_.end()) return std::nullopt;
   for (const auto& [name, known] : space->second.quotas) {
     const QuotaObservation& quota = known.quota;
-    if (traits == nullptr ? !quota.scopes.empty() : !Counts(quota, *traits)) continue;
+    if (!asks(quota)) continue;
     if (!quota.error.empty()) {
       return fmt::format("ResourceQuota {}: {}; until it is corrected nothing more is handed out in this namespace", quota.FullName(),
                          quota.error);
@@ -188,12 +189,24 @@ std::optional<std::string> QuotaLedger::Refusal(std::string_view ns, const devic
     for (const QuotaLimit& limit : quota.limits) {
       const std::int64_t need = Need(limit, usage);
       if (need == 0) continue;
-      const Sum used = count_others ? Used(space->second, quota, limit.vendor) : Sum{};
+      const Sum used = used_before(space->second, quota, limit.vendor);
       const std::int64_t taken = limit.of == QuotaLimit::Of::kMemory ? used.mib : used.cores;
       if (need > limit.most - std::min(taken, limit.most)) return OverText(quota, limit, need, need > limit.most);
     }
   }
   return std::nullopt;
+}
+
+std::optional<std::string> QuotaLedger::Refusal(std::string_view ns, const device::QuotaTraits& traits, const Usage& usage) const {
+  return FirstRefusal(
+      ns, usage, [&](const QuotaObservation& quota) { return Counts(quota, traits); },
+      [this](const Space& space, const QuotaObservation& quota, std::string_view vendor) { return Used(space, quota, vendor); });
+}
+
+std::optional<std::string> QuotaLedger::RefusalAlone(std::string_view ns, const Usage& usage) const {
+  return FirstRefusal(
+      ns, usage, [](const QuotaObservation& quota) { return quota.scopes.empty(); },
+      [](const Space&, const QuotaObservation&, std::string_view) { return Sum{}; });
 }
 
 void QuotaLedger::Visit(const std::function<void(const Entry&)>& visit) const {

@@ -71,9 +71,10 @@ class QuotaLedger {
   void BeginList();
   void EndList();
 
-  /// Why a pod that would take `usage` more is over some quota; nullopt: it is not. Without `count_others` the pod is judged as if it were
-  /// the only one. A null `traits` asks only quotas without scopes.
-  std::optional<std::string> Refusal(std::string_view ns, const device::QuotaTraits* traits, const Usage& usage, bool count_others) const;
+  /// Why a pod that would take `usage` more is over some quota; nullopt: it is not.
+  std::optional<std::string> Refusal(std::string_view ns, const device::QuotaTraits& traits, const Usage& usage) const;
+  /// Why it would be even if it were the only pod, as far as quotas without scopes say.
+  std::optional<std::string> RefusalAlone(std::string_view ns, const Usage& usage) const;
   /// Whether some quota limits devices in this namespace. Cheap.
   bool Limits(std::string_view ns) const;
 
@@ -115,6 +116,8 @@ class QuotaLedger {
   void GiveBackOne(const Charge& charge);
   std::uint32_t GroupOf(Space& space, std::string_view ns, const device::QuotaTraits& traits, std::string_view vendor);
   Sum Used(const Space& space, const QuotaObservation& quota, std::string_view vendor) const;
+  template <class Asks, class UsedBefore>
+  std::optional<std::string> FirstRefusal(std::string_view ns, const Usage& usage, Asks asks, UsedBefore used_before) const;
   void DropIfEmpty(Spaces::iterator space);
 
   Spaces spaces_;

@@ -53,7 +53,7 @@ Verdict Admission::Judge(const Review& review, bool cluster_known) const {
   }
   if (!request) return Refused(request.error().message);
   if (cluster_known) {
-    if (const auto never = engine_.cluster().QuotaRefusal(review.pod.ns, **request, false)) return Refused(*never);
+    if (const auto never = engine_.cluster().QuotaRefusalAlone(review.pod.ns, **request)) return Refused(*never);
   }
   if (auto checked = Check(review, **request); !checked) return Refused(checked.error().message);
   return Allow(review, **request, cluster_known);

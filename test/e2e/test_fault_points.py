@@ -7,25 +7,18 @@ The deaths need a build with PARTAGE_FAULT_POINTS (the preset dev has it); the p
 
 import os
 import random
+from collections.abc import Callable
 from itertools import cycle, islice
 
-from harness import invariants
-from harness.objects import ALLOCATION, Node
+from harness.churn import UnderChurn
 from harness.process import eventually
-from harness.scenario import Scenario, main
-from test_kill import Churn
+from harness.scenario import main
 
 DEATHS = int(os.environ.get("PARTAGE_E2E_DEATHS", "30"))
 POINTS = [f"bind.{effect}.{when}" for effect in ("reserve", "write", "commit", "answer") for when in ("before", "after")]
 
 
-class FaultPoints(Scenario):
-    def remember_allocations(self, seen: dict[str, tuple[str, str]]) -> None:
-        """Every bound pod's UID → (node, allocation), which must never change again."""
-        for pod in self.api.pods("spec.nodeName!="):
-            now = (pod["spec"]["nodeName"], pod["metadata"]["annotations"][ALLOCATION])
-            self.assertEqual(seen.setdefault(pod["metadata"]["uid"], now), now)
-
+class FaultPoints(UnderChurn):
     def start_to_die(self, point: str, passes: int) -> None:
         os.environ["PARTAGE_FAULT_POINT"] = f"{point}:{passes}"
         try:
@@ -34,28 +27,18 @@ class FaultPoints(Scenario):
             del os.environ["PARTAGE_FAULT_POINT"]
 
     def test_killed_at_every_side_effect_of_a_bind_during_a_burst(self) -> None:
-        seed = int(os.environ.get("PARTAGE_E2E_SEED", str(random.randrange(2**31))))
-        print(f"PARTAGE_E2E_SEED={seed}")
-        dice = random.Random(seed)
-        self.nodes(*(Node(f"n{index}").gpus(8).build() for index in range(10)))
-        churn, seen = Churn(self.api, random.Random(seed + 1)), {}
-        churn.start()
-        try:
+        def deaths(dice: random.Random, check: Callable[[], None]) -> None:
             self.partage.kill()
             for point in islice(cycle(POINTS), DEATHS):
                 self.start_to_die(point, dice.randint(1, 12))
                 eventually(f"partage-scheduler dies at {point} (a build without PARTAGE_FAULT_POINTS never does)", lambda: not self.partage.running, timeout=60)
-                self.remember_allocations(seen)
-                self.assertEqual([], invariants.violations(self.api))
+                check()
             self.partage.start()
             self.partage.wait()
-        finally:
-            churn.finish()
-        self.wait_bound(churn.created - churn.deleted, timeout=60)
-        self.remember_allocations(seen)
-        self.assertGreater(len(seen), 3 * DEATHS)
-        self.assert_ledger_is_true()
-        print(f"  {DEATHS} deaths, {len(churn.created)} pods created, {len(seen)} seen bound", flush=True)
+
+        churn, seen_bound = self.live_through(deaths)
+        self.assertGreater(seen_bound, 3 * DEATHS)
+        print(f"  {DEATHS} deaths, {len(churn.created)} pods created, {seen_bound} seen bound", flush=True)
 
 
 if __name__ == "__main__":

@@ -29,9 +29,7 @@ class Rotation(Outage):
         cls.addClassCleanup(keys.cleanup)
         cls.pki, cls.webhook = Pki(Path(keys.name) / "pki"), Webhook(Path(keys.name))
         cls.pki.issue("client", "/CN=kube-scheduler")
-        files = {"cert": "server.crt", "key": "server.key", "client-ca": "ca.crt"}
-        own = [argument for flag, name in files.items() for argument in (f"--tls-{flag}-file", cls.pki.path(name))]
-        cls.partage_arguments = [*own, *cls.webhook.arguments]
+        cls.partage_arguments = [*cls.pki.server_arguments(), *cls.webhook.arguments]
         super().setUpClass()
         cls.webhook.register(cls.api)
         wrong = Pod("wrong").container(gpu=1, gpumem="16Gi").build()

@@ -38,8 +38,7 @@ class MutualTls(Scenario):
         cls.pki, cls.strangers = Pki(Path(keys.name) / "pki"), Pki(Path(keys.name) / "strangers")
         for pki in (cls.pki, cls.strangers):
             pki.issue("client", "/CN=kube-scheduler")
-        cls.partage_arguments = ["--tls-cert-file", cls.pki.path("server.crt"), "--tls-key-file", cls.pki.path("server.key")]
-        cls.partage_arguments += ["--tls-client-ca-file", cls.pki.path("ca.crt")]
+        cls.partage_arguments = cls.pki.server_arguments()
         super().setUpClass()
 
     @classmethod

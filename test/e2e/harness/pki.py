@@ -36,3 +36,8 @@ class Pki:
             "x509", "-req", "-in", str(request), "-CA", self.path("ca.crt"), "-CAkey", self.path("ca.key"), "-CAcreateserial",
             "-days", "2", "-extfile", str(extensions), "-out", self.path(f"{name}.crt"),
         )  # fmt: skip
+
+    def server_arguments(self) -> list[str]:
+        """For a partage-scheduler whose extender asks its clients for a certificate of this authority."""
+        files = {"cert": "server.crt", "key": "server.key", "client-ca": "ca.crt"}
+        return [argument for flag, name in files.items() for argument in (f"--tls-{flag}-file", self.path(name))]

@@ -13,11 +13,14 @@ PATIENCE = 90.0
 
 
 class Burst(threading.Thread):
-    """Creates pods, a hundred a second, until told to stop. A creation that fails because nobody answers is tried again."""
+    """Creates pods, a hundred a second, until told to stop. A creation that fails because nobody answers is tried again.
 
-    def __init__(self, api: Api) -> None:
+    With `most_waiting` none while so many are not bound, so that there are still some to bind however long the trouble lasts."""
+
+    def __init__(self, api: Api, most_waiting: int | None = None) -> None:
         super().__init__()
         self._api = api
+        self._most_waiting = most_waiting
         self._stop_asked = threading.Event()
         self._created = 0
         self.retried = 0
@@ -26,11 +29,21 @@ class Burst(threading.Thread):
     def run(self) -> None:
         try:
             while self._created < MOST_PODS and not self._stop_asked.wait(0.2):
+                if self._too_many_wait():
+                    continue
                 for pod in shares(20, first=self._created, gpu=1, gpumem=100):
                     self._create(pod)
                 self._created += 20
         except BaseException as fault:  # reported by the test's own thread
             self._fault = fault
+
+    def _too_many_wait(self) -> bool:
+        if self._most_waiting is None:
+            return False
+        try:
+            return len(self._api.pods("spec.nodeName=")) >= self._most_waiting
+        except (ApiError, OSError, http.client.HTTPException):
+            return True
 
     def finish(self) -> set[str]:
         """Names of all that were created."""

@@ -22,7 +22,7 @@ class Outage(Scenario):
         Returns how often the creation of a pod had to be tried again."""
         self.nodes(*(Node(f"n{index}").gpus(8, slots=20).build() for index in range(10)))
         audited = len(self.control_plane.audited())
-        burst = Burst(self.api)
+        burst = Burst(self.api, most_waiting=300)
         burst.start()
         try:
             self.wait_more_bound(50)

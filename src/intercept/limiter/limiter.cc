@@ -12,14 +12,15 @@ constexpr int64_t kLargestBatchNs = 2'000'000;
 constexpr int64_t kLongestBatchWaitNs = 4'000'000;  // so that a small share launches often instead of in bursts
 constexpr uint32_t kLargestBatch = 256;
 
-/// Uniform around kSampleEvery.
-uint32_t NextSample(ThreadCredit& thread) {
+/// Uniform around kSampleEvery, or kSampleShortEvery.
+uint32_t NextSample(ThreadCredit& thread, int64_t cost_ns) {
   uint32_t x = thread.random != 0 ? thread.random : static_cast<uint32_t>(reinterpret_cast<uintptr_t>(&thread) >> 4) | 1;
   x ^= x << 13;
   x ^= x >> 17;
   x ^= x << 5;
   thread.random = x;
-  return Limiter::kSampleEvery / 2 + x % Limiter::kSampleEvery;
+  const uint32_t every = cost_ns < Limiter::kShortNs ? Limiter::kSampleShortEvery : Limiter::kSampleEvery;
+  return every / 2 + x % every;
 }
 
 int64_t Min(int64_t a, int64_t b) { return a < b ? a : b; }
@@ -36,10 +37,11 @@ int64_t BatchNs(ThreadCredit& thread, RatePpm rate, int64_t cost_ns) {
 
 Admission Limiter::Begin(ThreadCredit& thread, CostKey key, CostCell& cell, int device, bool measurable, int64_t now_ns) {
   CostTable::Touch(cell, now_ns);
-  bool measure = cell.samples.load(kRelaxed) < CostTable::kFirstFew || cell.cost_ns.load(kRelaxed) >= kMeasureAlwaysNs;
+  const int64_t cost_ns = cell.cost_ns.load(kRelaxed);
+  bool measure = cell.samples.load(kRelaxed) < CostTable::kFirstFew || cost_ns >= kMeasureAlwaysNs;
   if (thread.until_sample == 0) {
     measure = measure || thread.random != 0;  // a new thread has only not drawn yet
-    thread.until_sample = NextSample(thread);
+    thread.until_sample = NextSample(thread, cost_ns);
   }
   --thread.until_sample;
   return {.key = key,

@@ -49,8 +49,11 @@ class Limiter {
  public:
   static constexpr int64_t kMeasureWaitNs = 250'000'000;
   static constexpr int64_t kMeasurePollNs = 200'000;
-  static constexpr uint32_t kSampleEvery =
-      64;  ///< on average; the distance is random, so that no loop of the application is in step with it
+  /// On average; the distance is random, so that no loop of the application is in step with it.
+  static constexpr uint32_t kSampleEvery = 64;
+  /// Of kernels of less than kShortNs: two events cost the host more than such a kernel the GPU.
+  static constexpr uint32_t kSampleShortEvery = 256;
+  static constexpr int64_t kShortNs = 10'000;
 
   /// Uses this bucket for this device. REQUIRES: 0 <= device < kLimiterDevices; the line outlives the limiter.
   void Attach(int device, TokenBucket* line) { devices_[device].line.store(line, std::memory_order_release); }

@@ -67,15 +67,16 @@ TEST_CASE_METHOD(Fixture, "Most launches touch nothing that is shared") {
   CHECK(touched < 2'000 / 100);
 }
 
-TEST_CASE_METHOD(Fixture, "About one launch in sixty-four is measured once a kernel is known") {
-  for (int i = 0; i < 100; ++i) Launch(Key(1), 5 * kUs, thread);
+TEST_CASE_METHOD(Fixture, "Of a known kernel about one launch in sixty-four is measured, of a short one every fourth of those") {
+  const auto [gpu_ns, every] = GENERATE(table<int64_t, int>({{5 * kUs, 256}, {20 * kUs, 64}}));
+  for (int i = 0; i < 400; ++i) Launch(Key(1), gpu_ns, thread);
   int measured = 0;
-  for (int i = 0; i < 64'000; ++i) {
+  for (int i = 0; i < 1'000 * every; ++i) {
     if (Limiter::Fast(thread, 0, limiter->costs().Find(Key(1)))) continue;
     Admission launch = Begin(Key(1), thread);
     for (int64_t ns; (ns = Poll(launch)) > 0;) FakeEvents::now += ns;
     measured += launch.measure;
-    Submit(launch, 5 * kUs);
+    Submit(launch, gpu_ns);
   }
   CHECK(measured > 800);
   CHECK(measured < 1'200);

@@ -83,8 +83,8 @@ class Holdings {
   };
   static constexpr unsigned kShardBits = 4;
 
-  /// By address bits above those that the map keeps together, and by other bits of the product than the map's own.
-  Shard& ShardOf(std::uint64_t key) { return shards_[((key >> 14) * 0xD6E8FEB86659FD93U) >> (64U - kShardBits)]; }
+  /// By address bits above most of those that the map keeps together (eight blocks of up to 32 KiB).
+  Shard& ShardOf(std::uint64_t key) { return shards_[((key >> 18) * 0xD6E8FEB86659FD93U) >> (64U - kShardBits)]; }
 
   Shard shards_[1U << kShardBits];
 };

@@ -86,6 +86,7 @@ class Map {
     entries_ = nullptr;
     capacity_ = size_ = 0;
     shift_ = 64;
+    step_ = kFirstStep;
   }
 
  private:
@@ -95,14 +96,27 @@ class Map {
   };
   static constexpr std::size_t kFirstCapacity = 256;
 
-  // Neighbours stay neighbours: drivers hand out addresses in rising order, in steps of 512 bytes and up, so that the next one often falls into cache
-  // lines that are at hand. Where all addresses are multiples of more, a run works as a bucket.
-  static constexpr unsigned kRunBits = 3, kStepBits = 9;
+  // Neighbours stay neighbours: drivers hand out addresses in rising order, so that the next one falls into cache lines that are at hand. `step_` is how
+  // far apart they are, as a power of two. Where they turn out closer, a run works as a bucket, so it must not be too large; of blocks larger than that
+  // no GPU holds so many that they do not fit the caches.
+  static constexpr unsigned kRunBits = 3, kFirstStep = 9, kLargestStep = 12;
   static constexpr std::size_t kRun = std::size_t{1} << kRunBits;
 
   std::size_t Home(std::uint64_t key) const {
-    const auto run = static_cast<std::size_t>(((key >> (kStepBits + kRunBits)) * 0x9E3779B97F4A7C15U) >> shift_);
-    return run << kRunBits | ((key >> kStepBits) & (kRun - 1));
+    const std::uint64_t steps = key >> step_;
+    const auto run = static_cast<std::size_t>(((steps >> kRunBits) * 0x9E3779B97F4A7C15U) >> shift_);
+    return run << kRunBits | (steps & (kRun - 1));
+  }
+
+  /// The power of two that nearly all keys are multiples of, up to kLargestStep.
+  unsigned CommonStep() const {
+    std::size_t ends_in[kLargestStep + 1] = {};  // so many zeros, or more
+    for (std::size_t i = 0; i < capacity_; ++i) {
+      if (entries_[i].key != 0) ends_in[__builtin_ctzll(entries_[i].key | 1U << kLargestStep)] += 1;
+    }
+    unsigned step = kLargestStep;
+    for (std::size_t multiples = ends_in[step]; step > 0 && multiples < size_ - size_ / 8; multiples += ends_in[step]) --step;
+    return step;
   }
 
   /// Where the key is, or the free place where it would go. REQUIRES: a free place, so pages.
@@ -118,6 +132,7 @@ class Map {
     const std::size_t capacity = capacity_ == 0 ? kFirstCapacity : capacity_ * 2;
     void* const pages = TakePages(capacity * sizeof(Entry));
     if (pages == nullptr) return false;
+    step_ = size_ == 0 ? kFirstStep : CommonStep();
     Entry* old = entries_;
     const std::size_t old_capacity = capacity_;
     entries_ = static_cast<Entry*>(pages);
@@ -147,6 +162,7 @@ class Map {
   std::size_t capacity_ = 0;
   std::size_t size_ = 0;
   unsigned shift_ = 64;
+  unsigned step_ = kFirstStep;
 };
 
 }  // namespace partage::intercept::memory

@@ -45,7 +45,7 @@ SCHEDULER = [
 INTERCEPT = [
     Measurement("launch_unlimited_added_ns", "ns", 3),
     Measurement("launch_limited_added_ns", "ns", 8),
-    Measurement("launch_limited_16_processes_ratio", "ratio", 1.2),
+    *(Measurement(f"launch_limited_{count}_processes_ratio", "ratio", 1.2) for count in (2, 4, 8, 16)),
     Measurement("alloc_free_0_live_ns", "ns", 80),
     Measurement("alloc_free_10k_live_ns", "ns", 80),
     Measurement("alloc_free_1m_live_ns", "ns", 80),

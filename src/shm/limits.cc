@@ -103,9 +103,8 @@ int HexDigit(char c) {
   return -1;
 }
 
-const char* FaultIn(const DeviceLimits& device) {
-  unsigned char bytes[16];
-  if (memchr(device.uuid, '\0', sizeof device.uuid) == nullptr || !ParseUuid(device.uuid, bytes)) return "a device's UUID is not a UUID";
+const char* FaultIn(const DeviceLimits& device, unsigned char uuid[16]) {
+  if (memchr(device.uuid, '\0', sizeof device.uuid) == nullptr || !ParseUuid(device.uuid, uuid)) return "a device's UUID is not a UUID";
   if (device.memory_bytes == 0) return "a device's memory limit is zero";
   if (device.cores_percent > 100) return "a device's cores are more than 100 %";
   if ((device.flags & ~(kSoftCores | kOversubscribe)) != 0) return "a device has an unknown flag";
@@ -118,11 +117,12 @@ const char* FaultIn(const LimitsContent& content) {
   if (content.devices == 0 || content.devices > kMaxDevices) return "there must be 1 to 16 devices";
   if (content.policy > CorePolicy::kDisable) return "the core policy is unknown";
   if (content.priority > 1) return "the priority must be 0 or 1";
+  unsigned char uuids[kMaxDevices][16];
   for (unsigned i = 0; i < content.devices; ++i) {
-    const char* const fault = FaultIn(content.device[i]);
+    const char* const fault = FaultIn(content.device[i], uuids[i]);
     if (fault != nullptr) return fault;
     for (unsigned j = 0; j < i; ++j) {
-      if (IsSameUuid(content.device[i].uuid, content.device[j].uuid)) return "two devices have the same UUID";
+      if (memcmp(uuids[i], uuids[j], sizeof uuids[i]) == 0) return "two devices have the same UUID";
     }
   }
   return nullptr;

@@ -30,14 +30,14 @@ template <Row row, CUstream (*own)(CUstream), class... Rest>
   return Launch(f, x, y, z, own(stream), [&] { return CallReal<row>(f, x, y, z, bx, by, bz, shared, stream, rest...); });
 }
 
-/// Entry points that begin alike. Two tail calls with the arguments as they came, so that waving a launch through costs little.
+/// Entry points that begin alike. One tail call with the arguments as they came, wherever it goes, so that waving a launch through costs little.
 template <Row row, CUstream (*own)(CUstream), class... Rest>
 [[gnu::always_inline]] inline CUresult LaunchOrAsk(CUfunction f, unsigned x, unsigned y, unsigned z, unsigned bx, unsigned by, unsigned bz,
                                                    unsigned shared, CUstream stream, Rest... rest) {
-  const auto known = Known<row>();
-  if (known != nullptr && Waved(f, x, y, z)) [[likely]]
-    return known(f, x, y, z, bx, by, bz, shared, stream, rest...);
-  return AskToLaunch<row, own>(f, x, y, z, bx, by, bz, shared, stream, rest...);
+  auto* go = Known<row>();
+  if (go == nullptr || !Waved(f, x, y, z)) [[unlikely]]
+    go = AskToLaunch<row, own, Rest...>;
+  return go(f, x, y, z, bx, by, bz, shared, stream, rest...);
 }
 
 template <Row row, CUstream (*own)(CUstream)>

@@ -194,12 +194,12 @@ TEST_CASE("Arguments arrive and answers come back unchanged, limited or not") {
   CHECK(status == 0);
 }
 
-TEST_CASE("About one launch in sixty-four is measured") {
+TEST_CASE("Of a short kernel about one launch in 256 is measured") {
   LimitedGpu gpu({.cores = 90});
   const CUfunction kernel = gpu.Kernel("1us");
-  for (int i = 0; i < 200; ++i) LaunchOn(kernel);
+  for (int i = 0; i < 400; ++i) LaunchOn(kernel);
   fakeCudaReset();
-  for (int i = 0; i < 12'800; ++i) LaunchOn(kernel);
+  for (int i = 0; i < 200 * 256; ++i) LaunchOn(kernel);
   const std::int64_t records = fakeCudaCalls("cuEventRecord");
   INFO(records);
   CHECK(records > 200);  // two each, and now and then a third

@@ -1,9 +1,9 @@
 #!/usr/bin/env bash
 # SPDX-License-Identifier: Apache-2.0
-# need_clients.sh FOLDER: NVIDIA's Python clients and numpy from PyPI, in a virtual environment there. 77 where the registry has none of them.
+# need_clients.sh FOLDER PACKAGE==VERSION…: programs of others from PyPI, in a virtual environment there. 77 where the registry has one of them not.
 set -euo pipefail
 folder=${1:?a folder}
-wanted=(cuda-bindings==13.5.0 nvidia-ml-py==13.615.71 numpy==2.4.6)
+wanted=("${@:2}")
 
 ready() { [[ -f $folder/ready && $(<"$folder/ready") == "${wanted[*]}" ]]; }
 
@@ -13,7 +13,7 @@ flock 9  # several builds may test at once
 ready && exit
 rm -rf "$folder"
 python3 -m venv "$folder"
-if ! "$folder/bin/pip" install --quiet --disable-pip-version-check "${wanted[@]}"; then
+if ! "$folder/bin/pip" install --quiet --disable-pip-version-check --only-binary :all: "${wanted[@]}"; then
   echo "skipped: PyPI gave no ${wanted[*]}" >&2
   exit 77
 fi

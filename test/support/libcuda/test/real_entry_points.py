@@ -1,7 +1,8 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: Apache-2.0
 """real_entry_points.py NVIDIA_FOLDER BRANCH FAKE_FOLDER: asks a real libcuda and the fake one of its branch for every base name, at many versions
-and stream flags, and fails where they answer differently. Skips (77) where that real driver has not been fetched into NVIDIA_FOLDER."""
+and stream flags, and fails where they answer differently, or where the two libnvidia-ml do not export the same. Skips (77) where that real driver has
+not been fetched into NVIDIA_FOLDER."""
 
 import ctypes
 import glob
@@ -14,13 +15,20 @@ VERSIONS += [12000, 12010, 12020, 12030, 12040, 12050, 12080, 13000, 19000]
 FLAGS = [0, 1, 2, 3, 4]
 
 
+NVML_WITHOUT_A_HEADER = {"nvmlRetry_NvRmControl"}  # nobody looks for it
+
+
+def exports_of(path: str, prefix: str) -> set[str]:
+    symbols = subprocess.run(["nm", "-D", "--defined-only", path], capture_output=True, text=True, check=True).stdout.split("\n")
+    return {name.split("@")[0] for line in symbols for name in line.split()[2:] if name.startswith(prefix)}
+
+
 class Driver:
     """A libcuda with the names of its exports by address."""
 
     def __init__(self, path: str):
         self.library = ctypes.CDLL(path)
-        symbols = subprocess.run(["nm", "-D", "--defined-only", path], capture_output=True, text=True, check=True).stdout.split("\n")
-        self.exports = {name for line in symbols for name in line.split()[2:] if name.startswith("cu")}
+        self.exports = exports_of(path, "cu")
         self.names: dict[int, set[str]] = {}
         for name in self.exports:
             self.names.setdefault(ctypes.cast(getattr(self.library, name), ctypes.c_void_p).value, set()).add(name)
@@ -52,7 +60,10 @@ def main(nvidia: str, branch: str, fake_folder: str) -> int:
     wrong = [question for question in questions if not same(real.answer(*question), fake.answer(*question))]
     invented = sorted(fake.exports - real.exports)
     print(f"{len(questions)} questions, {len(wrong)} answered otherwise: {wrong[:10]}; exports that the real one lacks: {invented}")
-    return 1 if wrong or invented else 0
+    real_nvml = next(path for path in glob.glob(f"{nvidia}/**/libnvidia-ml.so.{branch}.*", recursive=True))
+    different = (exports_of(real_nvml, "nvml") - NVML_WITHOUT_A_HEADER) ^ exports_of(f"{fake_folder}/{branch}/libnvidia-ml.so.1", "nvml")
+    print(f"exports of libnvidia-ml that only one of the two has: {sorted(different)}")
+    return 1 if wrong or invented or different else 0
 
 
 sys.exit(main(*sys.argv[1:]))

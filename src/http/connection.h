@@ -77,8 +77,9 @@ class ConnectionSet {
   void TellAll(Connection::Order order);
   /// kExpire to those whose deadline has passed.
   void TellExpired(Connection::TimePoint now);
-  /// `order` to the `count` that have been in this phase for longest; returns how many there were.
-  std::size_t TellOldest(Phase phase, Connection::Order order, std::size_t count);
+  /// `order` to the `count` that have been in this phase for longest, of those whose deadline is not after `due_by`; returns how many there were.
+  std::size_t TellOldest(Phase phase, Connection::Order order, std::size_t count,
+                         Connection::TimePoint due_by = Connection::TimePoint::max());
   /// False when some were still open at `deadline`.
   bool WaitEmpty(Connection::TimePoint deadline) const;
 

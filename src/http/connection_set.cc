@@ -40,12 +40,12 @@ void ConnectionSet::TellExpired(Connection::TimePoint now) {
   }
 }
 
-std::size_t ConnectionSet::TellOldest(Phase phase, Connection::Order order, std::size_t count) {
+std::size_t ConnectionSet::TellOldest(Phase phase, Connection::Order order, std::size_t count, Connection::TimePoint due_by) {
   MutexLock lock(mutex_);
   // All have the same time-out in a phase, so the earliest deadline has been in it for longest.
   std::vector<std::pair<Connection::TimePoint, Connection*>> found;
   for (const auto& [key, connection] : connections_) {
-    if (connection->phase() == phase) found.emplace_back(connection->deadline(), connection.get());
+    if (connection->phase() == phase && connection->deadline() <= due_by) found.emplace_back(connection->deadline(), connection.get());
   }
   count = std::min(count, found.size());
   std::partial_sort(found.begin(), found.begin() + static_cast<std::ptrdiff_t>(count), found.end());

@@ -194,13 +194,16 @@ class Server::Impl {
     connection->Start();
   }
 
-  /// Closes some idle connections at once, for finding the oldest takes a pass over all; with TLS, where few may be open, also those that have been in a
-  /// handshake or header for longest: who means it needs milliseconds for that. False when there are none.
+  /// Closes some connections at once, for finding the oldest takes a pass over all: idle ones, and with TLS, where few may be open, before them those that have
+  /// been in a handshake or header for longer than who means it needs, and after them those that have just begun. False when there are none.
   bool MakeRoom() {
+    using Order = Connection::Order;
     auto& connections = context_->connections;
     const auto some = 1 + options().max_connections / 64;
-    return connections.TellOldest(Phase::kIdle, Connection::Order::kCloseIfIdle, some) > 0 ||
-           (context_->tls && connections.TellOldest(Phase::kHeader, Connection::Order::kAbort, some) > 0);
+    const auto dawdling = steady_clock::now() + options().header_timeout - options().header_timeout / 20;
+    return (context_->tls && connections.TellOldest(Phase::kHeader, Order::kAbort, some, dawdling) > 0) ||
+           connections.TellOldest(Phase::kIdle, Order::kCloseIfIdle, some) > 0 ||
+           (context_->tls && connections.TellOldest(Phase::kHeader, Order::kAbort, some) > 0);
   }
 
   void TurnAway(int socket) const {

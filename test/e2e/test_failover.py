@@ -25,6 +25,7 @@ LEASE_RULES = [
     {"apiGroups": ["coordination.k8s.io"], "resources": ["leases"], "verbs": ["get"], "resourceNames": ["kube-scheduler"]},
 ]
 GRACEFUL, OTHERWISE = 5.0, 20.0
+PODS = int(os.environ.get("PARTAGE_E2E_BURST", "1000"))  # at least so many in each burst
 
 
 class Replicas(Scenario):
@@ -114,10 +115,10 @@ class Replicas(Scenario):
 
     def survive(self, how: signal.Signals, *victims: Process, limit: float) -> None:
         """In the middle of a burst the victims get the signal; the rest of the burst is bound all the same, and in time."""
-        burst = Burst(self.api)
+        burst = Burst(self.api, least=PODS)
         burst.start()
         try:
-            eventually("the burst is under way", lambda: self.bound() >= 50, every=0.01)
+            eventually("the burst is under way", lambda: self.bound() >= PODS // 3, every=0.1)
             seconds, who = self.hit(how, victims, limit)
         finally:
             created = burst.finish()
@@ -173,7 +174,7 @@ class Replicas(Scenario):
         self.holder_before: str = eventually("a kube-scheduler leads", self.holder)  # type: ignore[assignment]
         self.leader = self.holder_before.partition("_")[0]
         self.active = self.active_host()
-        self.nodes(*(Node(f"n{index}").gpus(8, slots=20).build() for index in range(10)))
+        self.nodes(*(Node(f"n{index}").gpus(8, slots=20).build() for index in range(16)))
 
     def tearDown(self) -> None:
         try:

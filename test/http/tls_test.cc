@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 // Who gets through the handshake, and what becomes of those who do not.
 
+#include <thread>
+
 #include <catch2/catch.hpp>
 
 #include "test/http/tls_server.h"
@@ -100,6 +102,20 @@ TEST_CASE("Past the limit the handshakes that hang for longest make room for a c
   auto client = server.Connect({.ca = authority.certificate()});
   CHECK(Serves(client));
   CHECK(silent.front().AtEnd());
+}
+
+TEST_CASE("Past the limit handshakes that hang make room before clients that are idle between their requests do") {
+  const Authority authority;
+  TlsTestServer server(authority.Issue(kHere), {}, milliseconds(1000), {}, 5);
+  auto client = server.Connect({.ca = authority.certificate()});
+  REQUIRE(Serves(client));
+  std::vector<RawClient> silent;
+  for (int i = 0; i < 4; ++i) silent.push_back(server.http().Connect());
+  // The first of these come to a full house, where everybody has been for longer than a handshake takes.
+  std::this_thread::sleep_for(milliseconds(100));
+  for (int i = 0; i < 3; ++i) silent.push_back(server.http().Connect());
+  CHECK(silent.front().AtEnd());
+  CHECK(Serves(client));
 }
 
 TEST_CASE("A server stops while handshakes are under way") {

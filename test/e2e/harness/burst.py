@@ -8,18 +8,19 @@ import time
 from .api import Api, ApiError, PODS, Object
 from .objects import shares
 
-MOST_PODS = 1500
+MOST_PODS = 2400
 PATIENCE = 90.0
 
 
 class Burst(threading.Thread):
-    """Creates pods, a hundred a second, until told to stop. A creation that fails because nobody answers is tried again.
+    """Creates pods, a hundred a second, until told to stop, but at least `least`. A creation that fails because nobody answers is tried again.
 
     With `most_waiting` none while so many are not bound, so that there are still some to bind however long the trouble lasts."""
 
-    def __init__(self, api: Api, most_waiting: int | None = None) -> None:
+    def __init__(self, api: Api, least: int = 0, most_waiting: int | None = None) -> None:
         super().__init__()
         self._api = api
+        self._least = least
         self._most_waiting = most_waiting
         self._stop_asked = threading.Event()
         self._created = 0
@@ -28,7 +29,8 @@ class Burst(threading.Thread):
 
     def run(self) -> None:
         try:
-            while self._created < MOST_PODS and not self._stop_asked.wait(0.2):
+            while self._created < self._least or (self._created < MOST_PODS and not self._stop_asked.is_set()):
+                time.sleep(0.2)
                 if self._too_many_wait():
                     continue
                 for pod in shares(20, first=self._created, gpu=1, gpumem=100):

@@ -12,7 +12,7 @@ from .scenario import Scenario
 
 
 class Outage(Scenario):
-    """Room for 1,600 pods; survive() is the one story."""
+    """Room for 2,560 pods; survive() is the one story."""
 
     audit = True
 
@@ -20,7 +20,7 @@ class Outage(Scenario):
         """In the middle of a burst comes the trouble; when it is over, the rest of the burst is bound all the same: each pod once, nothing lost, nothing given twice.
 
         Returns how often the creation of a pod had to be tried again."""
-        self.nodes(*(Node(f"n{index}").gpus(8, slots=20).build() for index in range(10)))
+        self.nodes(*(Node(f"n{index}").gpus(8, slots=20).build() for index in range(16)))
         audited = len(self.control_plane.audited())
         burst = Burst(self.api, most_waiting=300)
         burst.start()

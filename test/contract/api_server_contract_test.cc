@@ -3,6 +3,7 @@
 // PARTAGE_CONTRACT_KUBECONFIG: so that a fault found against the fake is one that could happen.
 #include <unistd.h>
 
+#include <algorithm>
 #include <atomic>
 #include <cstdlib>
 #include <set>
@@ -22,6 +23,7 @@ using namespace std::chrono_literals;
 using nlohmann::json;
 
 constexpr const char* kPods = "/api/v1/namespaces/default/pods";
+constexpr const char* kBudgets = "/apis/policy/v1/namespaces/default/poddisruptionbudgets";
 constexpr const char* kMergePatch = "application/merge-patch+json";
 constexpr const char* kUnfinished = "fieldSelector=status.phase%21%3DSucceeded%2Cstatus.phase%21%3DFailed";
 
@@ -73,6 +75,32 @@ class Server {
         {"apiVersion", "v1"}, {"kind", "Binding"}, {"metadata", metadata}, {"target", {{"kind", "Node"}, {"name", node}}}};
     return Status(client_->Post(fmt::format("{}/{}/binding", kPods, name), binding.dump()));
   }
+  int Evict(const std::string& name, const json& options = json::object()) { return Status(TryEvict(name, options)); }
+  Result<k8s::Reply> TryEvict(const std::string& name, const json& options = json::object()) {
+    const json eviction = {{"apiVersion", "policy/v1"}, {"kind", "Eviction"}, {"metadata", {{"name", name}}}, {"deleteOptions", options}};
+    return client_->Post(fmt::format("{}/{}/eviction", kPods, name), eviction.dump());
+  }
+  /// A pod that a kubelet runs, labelled app=a.
+  json RunPod(const std::string& name) {
+    CreatePod(name);
+    REQUIRE(Bind(name, {{"labels", {{"app", "a"}}}}) == 201);
+    return Body(client_->Patch(fmt::format("{}/{}/status", kPods, name), R"({"status":{"phase":"Running"}})", kMergePatch), 200);
+  }
+  bool Exists(const std::string& name) { return Status(client_->Get(fmt::format("{}/{}", kPods, name))) == 200; }
+  /// Of the pods labelled app=a; nobody else sets what a real budget allows, as no controller runs.
+  void Budget(int disruptions) {
+    if (fake_) return fake_->SetBudget("a", disruptions);
+    Unbudget();
+    const json budget = {{"metadata", {{"name", "a"}}}, {"spec", {{"minAvailable", 1}, {"selector", {{"matchLabels", {{"app", "a"}}}}}}}};
+    Body(client_->Post(kBudgets, budget.dump()), 201);
+    const json status = {{"status",
+                          {{"observedGeneration", 1},
+                           {"disruptionsAllowed", disruptions},
+                           {"currentHealthy", disruptions},
+                           {"desiredHealthy", 0},
+                           {"expectedPods", 1}}}};
+    Body(client_->Patch(fmt::format("{}/a/status", kBudgets), status.dump(), kMergePatch), 200);
+  }
   int Delete(const std::string& name) { return Status(client_->Delete(fmt::format("{}/{}?gracePeriodSeconds=0", kPods, name))); }
 
   static json Body(const Result<k8s::Reply>& reply, int status) {
@@ -86,6 +114,11 @@ class Server {
   void Clear() {
     const json pods = Get(kPods);
     for (const auto& pod : pods["items"]) Delete(pod["metadata"]["name"]);
+    Unbudget();
+  }
+  void Unbudget() {
+    if (fake_) return fake_->SetBudget("a", std::nullopt);
+    (void)client_->Delete(fmt::format("{}/a", kBudgets));
   }
 
   RealClock clock_;
@@ -310,6 +343,105 @@ TEST_CASE("A patch with a stale version is a conflict; without one it is applied
   CHECK(patch({{"annotations", {{"k/v", "2"}}}, {"resourceVersion", pod["metadata"]["resourceVersion"]}}) == 409);
   CHECK(patch({{"annotations", {{"k/v", "3"}}}, {"uid", "00000000-0000-4000-8000-00000000dead"}}) == 422);
   CHECK(server.Get(path)["metadata"]["annotations"]["k/v"] == "1");
+}
+
+TEST_CASE("A pod that runs is deleted gracefully; without grace, or where none runs, it is gone at once") {
+  Server server;
+  server.RunPod("a");
+  server.CreatePod("b");
+  for (const auto* name : {"a", "b"}) CHECK(server.Status(server.client().Delete(fmt::format("{}/{}", kPods, name))) == 200);
+  CHECK_FALSE(server.Exists("b"));
+  const auto leaving = server.Get(fmt::format("{}/a", kPods));
+  CHECK(leaving["metadata"].contains("deletionTimestamp"));
+  CHECK(leaving["metadata"]["deletionGracePeriodSeconds"] == 30);
+  CHECK(leaving["spec"]["nodeName"] == "n1");
+  CHECK(server.Delete("a") == 200);
+  CHECK_FALSE(server.Exists("a"));
+}
+
+TEST_CASE("An evicted pod that runs is told to leave, and leaves when its kubelet says so") {
+  Server server;
+  const auto pod = server.RunPod("a");
+  CHECK(server.Evict("a", {{"preconditions", {{"uid", pod["metadata"]["uid"]}}}}) == 201);
+  const auto leaving = server.Get(fmt::format("{}/a", kPods));
+  CHECK(leaving["metadata"].contains("deletionTimestamp"));
+  CHECK(leaving["metadata"]["uid"] == pod["metadata"]["uid"]);
+  CHECK(leaving["status"]["phase"] == "Running");
+  const auto& conditions = leaving["status"]["conditions"];
+  CHECK(std::any_of(conditions.begin(), conditions.end(), [](const json& each) { return each["type"] == "DisruptionTarget"; }));
+  server.CreatePod("end");
+  const auto frames = WatchFrom(server, VersionOf(pod), 3, "timeoutSeconds=2");
+  REQUIRE(frames.size() >= 2);
+  CHECK(Line(frames.front()) == "MODIFIED a");
+  CHECK(Line(frames.back()) == "ADDED end");
+  CHECK(server.Evict("a") == 201);
+  CHECK(server.Delete("a") == 200);
+  CHECK(server.Evict("a") == 404);
+}
+
+TEST_CASE("An evicted pod that runs nowhere is gone at once") {
+  Server server;
+  server.CreatePod("a");
+  CHECK(server.Evict("a") == 201);
+  CHECK_FALSE(server.Exists("a"));
+  CHECK(server.Evict("a") == 404);
+}
+
+TEST_CASE("An eviction that is a dry run changes nothing") {
+  Server server;
+  const auto pod = server.RunPod("a");
+  const json dry = {{"dryRun", {"All"}}};
+  server.Budget(1);
+  for (int i = 0; i < 2; ++i) CHECK(server.Evict("a", dry) == 201);
+  CHECK(server.Get(fmt::format("{}/a", kPods)) == pod);
+  server.Budget(0);
+  CHECK(server.Evict("a", dry) == 429);
+  CHECK(server.Evict("gone", dry) == 404);
+}
+
+TEST_CASE("An eviction of another pod than the named one is a conflict and does nothing to it; its budget is asked first, and spent") {
+  Server server;
+  server.RunPod("a");
+  const json other = {{"preconditions", {{"uid", "00000000-0000-4000-8000-00000000dead"}}}};
+  auto dry = other;
+  dry["dryRun"] = {"All"};
+  for (const auto& options : {dry, other}) CHECK(server.Evict("a", options) == 409);
+  CHECK_FALSE(server.Get(fmt::format("{}/a", kPods))["metadata"].contains("deletionTimestamp"));
+  server.Budget(1);
+  for (const auto& options : {dry, other}) CHECK(server.Evict("a", options) == 409);
+  CHECK(server.Evict("a", other) == 429);
+  CHECK(server.Evict("a") == 429);
+}
+
+TEST_CASE("A disruption budget refuses evictions, says that it was it, and counts those it allows") {
+  Server server;
+  for (const auto* name : {"a", "b"}) server.RunPod(name);
+  server.Budget(1);
+  CHECK(server.Evict("a") == 201);
+  const auto refused = server.TryEvict("b");
+  REQUIRE(server.Status(refused) == 429);
+  CHECK(json::parse(refused->body)["details"]["causes"][0]["reason"] == "DisruptionBudget");
+  CHECK_FALSE(server.Get(fmt::format("{}/b", kPods))["metadata"].contains("deletionTimestamp"));
+  // One that is leaving already asks no budget.
+  CHECK(server.Evict("a") == 201);
+  server.Budget(1);
+  CHECK(server.Evict("b") == 201);
+}
+
+TEST_CASE("A disruption budget has no say in pods that do not run") {
+  Server server;
+  server.CreatePod("a");
+  REQUIRE(server.Bind("a", {{"labels", {{"app", "a"}}}}) == 201);
+  server.Budget(0);
+  CHECK(server.Evict("a") == 201);
+}
+
+TEST_CASE("An eviction that names another pod than its path does is malformed") {
+  Server server;
+  server.RunPod("a");
+  const auto path = fmt::format("{}/a/eviction", kPods);
+  CHECK(server.Status(server.client().Post(path, R"({"apiVersion":"policy/v1","kind":"Eviction","metadata":{"name":"b"}})")) == 400);
+  CHECK_FALSE(server.Get(fmt::format("{}/a", kPods))["metadata"].contains("deletionTimestamp"));
 }
 
 TEST_CASE("A body that is not JSON is refused") {

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
-// partage-soak: the real partage-scheduler against the fake API server, pods that come and go by the thousand, and random faults, for as long as one likes.
-// Every while faults and traffic stop, and the scheduler's ledger must come to equal the pods' annotations. Exit status 1 for a difference, a growing
-// memory or descriptors that do not come back.
+// partage-soak: the real partage-scheduler against the fake API server, pods of several priorities that come and go by the thousand, quotas and budgets that
+// change, and random faults, for as long as one likes. Every while faults and traffic stop, and the scheduler's ledger must come to equal the pods' annotations.
+// Exit status 1 for a difference, a quota that was passed, a growing memory or descriptors that do not come back.
 #include <algorithm>
 #include <chrono>
 #include <filesystem>
@@ -11,12 +11,10 @@
 #include <fmt/format.h>
 #include <CLI/CLI.hpp>
 
-#include "cli/http.h"
-#include "cli/state_view.h"
-#include "device/allocation_codec.h"
-#include "k8s/api/decode.h"
 #include "test/bench/scheduler_process.h"
 #include "test/faults/soak_faults.h"
+#include "test/faults/soak_keepers.h"
+#include "test/faults/soak_ledgers.h"
 #include "test/faults/soak_traffic.h"
 #include "test/support/temp_folder.h"
 
@@ -33,66 +31,9 @@ constexpr int kTrafficThreads = 8;
 struct Options {
   double minutes = 30;
   unsigned seed = 1;
-  std::size_t alive = 1000;
+  std::size_t alive = 2500;
   double check_every_s = 20;
 };
-
-/// "pod uid device" → MiB.
-using Held = std::map<std::string, std::int64_t>;
-
-Held Truth(const FakeApiServer& api) {
-  Held held;
-  const auto page = api.store().List(Kind::kPods, {.unfinished = true}, 0, {}, 0);
-  for (const auto& object : page->objects) {
-    std::string text;
-    object->AppendTo(text);
-    const auto pod = k8s::DecodePodText(text).value();
-    const auto found = pod.annotations.find(device::kAllocationAnnotation);
-    if (pod.node_name.empty() || found == pod.annotations.end()) continue;
-    for (const auto& [uuid, use] : device::CollapseUsage(device::DecodeAllocation(found->second).value()))
-      held[pod.uid + " " + uuid] += use.mib;
-  }
-  return held;
-}
-
-/// nullopt while somebody is still at a bind.
-std::optional<Held> Ledger(std::uint16_t metrics_port) {
-  auto client = cli::HttpClient::Make(fmt::format("http://127.0.0.1:{}", metrics_port)).value();
-  const auto body = cli::BodyOf(client.Get("/debug/state"), "state");
-  if (!body) return std::nullopt;
-  Held held;
-  const auto state = cli::ParseState(*body).value();
-  for (const auto& node : state.nodes) {
-    for (const auto& pod : node.pods) {
-      if (pod.state == "nominal") continue;  // ends by itself
-      if (pod.state != "bound") return std::nullopt;
-      for (const auto& share : pod.shares) held[pod.uid + " " + share.uuid] += share.mib;
-    }
-  }
-  return held;
-}
-
-std::string Difference(const Held& truth, const Held& ledger) {
-  for (const auto& [what, mib] : truth) {
-    const auto found = ledger.find(what);
-    if (found == ledger.end() || found->second != mib)
-      return fmt::format("pods say {} MiB for {}, the ledger {}", mib, what, found == ledger.end() ? 0 : found->second);
-  }
-  for (const auto& [what, mib] : ledger) {
-    if (!truth.contains(what)) return fmt::format("the ledger holds {} MiB for {}, pods nothing", mib, what);
-  }
-  return {};
-}
-
-/// No device gives more than it has.
-std::string Doubled(const Held& truth) {
-  std::map<std::string, std::int64_t> devices;
-  for (const auto& [what, mib] : truth) devices[what.substr(what.find(' ') + 1)] += mib;
-  for (const auto& [uuid, mib] : devices) {
-    if (mib > kSoakGpuMib) return fmt::format("{} MiB are given away of {}", mib, uuid);
-  }
-  return {};
-}
 
 /// Memory and descriptors over time.
 class Figures {
@@ -131,6 +72,7 @@ class Soak {
     scheduler_ = std::make_unique<bench::SchedulerProcess>(api_.url(), folder_.path());
     scheduler_->WaitReady();
     faults_ = std::make_unique<SoakFaults>(api_, options.seed);
+    keepers_ = std::make_unique<SoakKeepers>(api_, options.seed);
     traffic_ = std::make_unique<SoakTraffic>(api_, scheduler_->port(), kTrafficThreads, options.alive, options.seed);
   }
 
@@ -139,12 +81,14 @@ class Soak {
     std::string fault;
     while (fault.empty() && Minutes() < options_.minutes) {
       faults_->Storm();
+      keepers_->Storm();
       traffic_->Resume();
       std::this_thread::sleep_for(
           std::chrono::duration<double>(std::min(options_.check_every_s, std::max(1.0, (options_.minutes - Minutes()) * 60))));
       fault = Check();
     }
     Report();
+    if (fault.empty()) fault = EndAll();
     return fault.empty() ? JudgeFigures() : fault;
   }
 
@@ -154,21 +98,49 @@ class Soak {
   // Faults end first: what is under way can then come to its end.
   std::string Check() {
     faults_->Calm();
+    keepers_->Calm();
     traffic_->Pause();
     ++checks_;
-    std::string difference = "the ledger cannot be read, or binds never end";
-    for (const auto until = steady_clock::now() + 90s; steady_clock::now() < until; std::this_thread::sleep_for(50ms)) {
-      if (!scheduler_->process().running()) return "partage-scheduler has ended; log: " + folder_.path();
-      const auto ledger = Ledger(scheduler_->metrics_port());
-      if (!ledger) continue;
-      const auto truth = Truth(api_);
-      if (const auto doubled = Doubled(truth); !doubled.empty()) return doubled;
-      difference = Difference(truth, *ledger);
-      if (difference.empty()) break;
-    }
+    const auto fault = Await(90s, [this](const LedgerView& ledger) { return Unequal(ledger); });
     figures_.Add(Minutes(), scheduler_->process().RssMib(), scheduler_->process().Descriptors());
     if (checks_ % 10 == 0) Progress();
-    return difference;
+    return fault;
+  }
+
+  // What `judge` still has against the ledger when the time is up; empty: nothing, and no device gives more than it has, nor was a quota passed.
+  template <class Judge>
+  std::string Await(std::chrono::seconds patience, const Judge& judge) {
+    std::string fault = "the ledger cannot be read, or binds never end";
+    for (const auto until = steady_clock::now() + patience; steady_clock::now() < until; std::this_thread::sleep_for(50ms)) {
+      if (!scheduler_->process().running()) return "partage-scheduler has ended; log: " + folder_.path();
+      const auto ledger = Ledger(scheduler_->metrics_port());
+      if (!ledger || ledger->busy) continue;
+      if (const auto doubled = Doubled(Truth(api_)); !doubled.empty()) return doubled;
+      if (auto passed = keepers_->fault(); !passed.empty()) return passed;
+      if ((fault = judge(*ledger)).empty()) break;
+    }
+    return fault;
+  }
+
+  std::string Unequal(const LedgerView& ledger) const {
+    auto difference = Difference(Truth(api_), ledger.bound);
+    if (!difference.empty()) return difference;
+    const auto counted = Metric(scheduler_->metrics_port(), "partage_quota_used{", "quota=\"fixed\"");
+    return counted == ledger.capped ? std::string()
+                                    : fmt::format("quotas count {} MiB, the ledger has {} MiB in their namespace", counted, ledger.capped);
+  }
+
+  // When all pods are gone, nobody holds anything, or is promised anything.
+  std::string EndAll() {
+    const auto page = api_.store().List(Kind::kPods, {}, 0, {}, 0);
+    for (const auto& object : page->objects) {
+      const auto metadata = object->ToJson()["metadata"];
+      (void)api_.Remove(Kind::kPods, fmt::format("{}/{}", metadata["namespace"].get<std::string>(), metadata["name"].get<std::string>()));
+    }
+    return Await(30s, [this](const LedgerView& ledger) {
+      if (ledger.promised > 0) return fmt::format("{} shares are promised to pods that are gone", ledger.promised);
+      return Unequal(ledger);
+    });
   }
 
   void Progress() const {
@@ -177,11 +149,20 @@ class Soak {
                              figures_.last_descriptors());
   }
 
+  std::int64_t Counted(const char* counter, const char* label = "") const {
+    return std::max<std::int64_t>(0, Metric(scheduler_->metrics_port(), counter, label));  // one that never counted is not there
+  }
+
   void Report() const {
     for (const auto& [what, times] : faults_->counts()) std::cout << fmt::format("{:36} {:8}\n", what, times);
     if (figures_.empty()) return;
     std::cout << fmt::format("soak: {:.1f} minutes, seed {}, {} pods, {} bound, {} failed cycles, {} checks of the ledger\n", Minutes(),
                              options_.seed, traffic_->submitted(), traffic_->bound(), traffic_->failed(), checks_);
+    std::cout << fmt::format(
+        "soak: {} pods preempted, {} pods of some priority bound after waiting, {} ended by kubelets, {} changes of quotas and budgets\n",
+        Counted("partage_preemption_victims_total"), traffic_->bound_later(), keepers_->ended(), keepers_->changes());
+    for (const char* outcome : {"evicting", "coming_free", "nobody", "protected", "lost", "failed"})
+      std::cout << fmt::format("preemption: {:24} {:8}\n", outcome, Counted("partage_preemption_attempts_total{", outcome));
     std::cout << fmt::format("soak: rss {:.1f} -> {:.1f} MiB, slope of the second half {:+.1f} MiB/h; descriptors {} -> {}, at most {}\n",
                              figures_.first_rss(), figures_.last_rss(), figures_.Slope(), figures_.first_descriptors(),
                              figures_.last_descriptors(), figures_.most_descriptors());
@@ -200,6 +181,7 @@ class Soak {
   FakeApiServer api_;
   std::unique_ptr<bench::SchedulerProcess> scheduler_;
   std::unique_ptr<SoakFaults> faults_;
+  std::unique_ptr<SoakKeepers> keepers_;
   std::unique_ptr<SoakTraffic> traffic_;
   Figures figures_;
   int checks_ = 0;

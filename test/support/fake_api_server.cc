@@ -38,7 +38,7 @@ std::optional<Kind> KindOf(std::string_view plural) {
   return std::nullopt;
 }
 
-// api/v1/nodes[/N], api/v1[/namespaces/NS]/resourcequotas[/N], api/v1/pods, api/v1/namespaces/NS/pods[/N[/binding|/status]], …/namespaces/NS/events of both groups.
+// api/v1/nodes[/N], api/v1[/namespaces/NS]/resourcequotas[/N], api/v1/pods, api/v1/namespaces/NS/pods[/N[/binding|/eviction|/status]], …/namespaces/NS/events of both groups.
 ApiCall Route(const HttpRequest& request) {
   ApiCall call{Verb::kOther, Kind::kPods, {}, {}, request};
   auto parts = Split(request.path);
@@ -57,29 +57,9 @@ ApiCall Route(const HttpRequest& request) {
   if (parts.size() >= 2) call.name = parts[1];
   if (parts.size() <= 2) call.verb = VerbOf(request, parts.size() == 1);
   if (parts.size() == 3 && parts[2] == "binding" && request.method == "POST") call.verb = Verb::kBind;
+  if (parts.size() == 3 && parts[2] == "eviction" && request.method == "POST") call.verb = Verb::kEvict;
   if (parts.size() == 3 && parts[2] == "status") call.verb = VerbOf(request, false);
   return call;
-}
-
-int HttpStatus(Code code) {
-  switch (code) {
-    case Code::kNotFound: return 404;
-    case Code::kConflict: return 409;
-    case Code::kInvalid: return 422;
-    default: return 500;
-  }
-}
-
-// The preconditions that a Binding, a patch or the options of a deletion may carry in `metadata`.
-Result<> CheckPreconditions(const json& live, const json& metadata) {
-  for (const auto* member : {"uid", "resourceVersion"}) {
-    if (!metadata.contains(member) || metadata[member] == "") continue;
-    if (metadata[member] != live["metadata"][member]) {
-      return Fail(Code::kConflict, "Precondition failed: {} in precondition: {}, in object meta: {}", member, metadata[member].dump(),
-                  live["metadata"][member].dump());
-    }
-  }
-  return {};
 }
 
 void Merge(const json& from, const char* member, json& into) {
@@ -245,6 +225,7 @@ FakeApiServer::Answer FakeApiServer::Run(const ApiCall& call) {
     case Verb::kPatch: return MergePatch(call);
     case Verb::kDelete: return Delete(call);
     case Verb::kBind: return Bind(call);
+    case Verb::kEvict: return Evict(call);
     case Verb::kEvent: return RecordEvent(call);
     default: return {404, StatusBody(404, "the server could not find the requested resource")};
   }
@@ -312,14 +293,6 @@ FakeApiServer::Answer FakeApiServer::MergePatch(const ApiCall& call) {
                                  return met;
                                }),
                  call.kind, 200);
-}
-
-FakeApiServer::Answer FakeApiServer::Delete(const ApiCall& call) {
-  const auto options = call.http.body.empty() ? json::object() : json::parse(call.http.body);
-  const auto preconditions = options.value("preconditions", json::object());
-  return Written(
-      store_.Remove(call.kind, call.Key(), [&](const StoredObject& object) { return CheckPreconditions(object.ToJson(), preconditions); }),
-      call.kind, 200);
 }
 
 FakeApiServer::Answer FakeApiServer::Bind(const ApiCall& call) {

@@ -7,6 +7,7 @@
 #include <cstdint>
 #include <deque>
 #include <functional>
+#include <map>
 #include <optional>
 #include <string>
 #include <string_view>
@@ -22,10 +23,10 @@
 namespace partage::test {
 
 /// What a request asks for.
-enum class Verb { kGet, kList, kWatch, kCreate, kPatch, kDelete, kBind, kEvent, kOther };
-inline constexpr std::size_t kVerbCount = 9;
+enum class Verb { kGet, kList, kWatch, kCreate, kPatch, kDelete, kBind, kEvict, kEvent, kOther };
+inline constexpr std::size_t kVerbCount = 10;
 
-/// True for the verbs that write: create, patch, delete, bind, event.
+/// True for the verbs that write: create, patch, delete, bind, evict, event.
 constexpr bool IsWrite(Verb verb) { return verb >= Verb::kCreate && verb <= Verb::kEvent; }
 
 /// A request, as the fault hook and the record of calls see it.
@@ -65,9 +66,11 @@ struct WatchFaults {
 /// - LIST with limit/continue (every page shows the state of the first), resourceVersion, fieldSelector spec.nodeName, metadata.name and the scheduler's own on
 ///   status.phase, per namespace;
 /// - WATCH from a version, bookmarks, timeoutSeconds, sendInitialEvents; 410 as an ERROR event (or as a status) for forgotten versions;
-/// - GET, POST, PATCH (application/merge-patch+json), DELETE of objects;
+/// - GET, POST, PATCH (application/merge-patch+json), DELETE of objects; a bound pod that has not finished is deleted gracefully: it gets a deletionTimestamp, and
+///   goes when it is deleted with gracePeriodSeconds=0, which is kubelet's part;
 /// - POST pods/{name}/binding: uid and resourceVersion preconditions, 409 for a pod that is bound, deleting or gated, 404 for one that is gone, annotations
 ///   and labels merged with the node name in one write;
+/// - POST pods/{name}/eviction: a graceful deletion with preconditions and dryRun=All, refused (429) where a disruption budget (SetBudget) has nothing left;
 /// - POST events (either API group): counted and remembered.
 ///
 /// Faults come from a hook that sees every request (OnCall), from SetWriteLatency, and from the watch switches below. The same contract suite holds for it and for
@@ -145,11 +148,14 @@ class FakeApiServer {
   /// Closes connections that wait between two requests.
   void CloseIdleConnections() { listener_.CloseIdle(); }
 
+  /// A PodDisruptionBudget over the pods labelled app=`app`: so many more of them may be evicted while they run. nullopt: there is none.
+  void SetBudget(const std::string& app, std::optional<int> disruptions);
+
   // ---- Record ----
 
   /// Requests of a verb on a kind that arrived, answered or not.
   std::uint64_t Calls(Verb verb, Kind kind = Kind::kPods) const;
-  /// Writes that changed an object, i.e. what etcd would have seen: creates, patches, deletes and bindings.
+  /// Writes that changed an object, i.e. what etcd would have seen: creates, patches, deletes, bindings and evictions.
   std::uint64_t Writes() const { return writes_; }
   /// Watches open now (one whose client went away counts for up to 20 ms more), and since construction.
   int OpenWatches() const { return open_watches_; }
@@ -170,7 +176,10 @@ class FakeApiServer {
   Answer Create(const ApiCall& call);
   Answer MergePatch(const ApiCall& call);
   Answer Delete(const ApiCall& call);
+  Answer DeleteObject(const ApiCall& call, const nlohmann::json& options, bool evicted);
   Answer Bind(const ApiCall& call);
+  Answer Evict(const ApiCall& call);
+  Result<> AskBudget(const nlohmann::json& pod, bool spend);
   Answer RecordEvent(const ApiCall& call);
   Answer Written(const Result<StoredRef>& result, Kind kind, int status);
   void Watch(const ApiCall& call, HttpReply& reply);
@@ -188,6 +197,7 @@ class FakeApiServer {
   std::string token_ PARTAGE_GUARDED_BY(mutex_);
   WatchFaults watch_faults_ PARTAGE_GUARDED_BY(mutex_);
   std::deque<nlohmann::json> events_ PARTAGE_GUARDED_BY(mutex_);
+  std::map<std::string, int> budgets_ PARTAGE_GUARDED_BY(mutex_);
   FakeListener listener_;  // last: its threads use everything above
 };
 

@@ -9,6 +9,7 @@
 
 #include <fmt/format.h>
 
+#include "base/result.h"
 #include "test/support/fake_store.h"
 
 namespace partage::test {
@@ -68,6 +69,27 @@ inline Selector SelectorOf(const std::map<std::string, std::string>& query, cons
   if (field.starts_with("metadata.name=")) selector.name = field.substr(14);
   selector.unfinished = field == "status.phase!=Succeeded,status.phase!=Failed";
   return selector;
+}
+
+inline int HttpStatus(Code code) {
+  switch (code) {
+    case Code::kNotFound: return 404;
+    case Code::kConflict: return 409;
+    case Code::kInvalid: return 422;
+    default: return 500;
+  }
+}
+
+/// The preconditions that a Binding, a patch or the options of a deletion may carry in `metadata`.
+inline Result<> CheckPreconditions(const nlohmann::json& live, const nlohmann::json& metadata) {
+  for (const auto* member : {"uid", "resourceVersion"}) {
+    if (!metadata.contains(member) || metadata[member] == "") continue;
+    if (metadata[member] != live["metadata"][member]) {
+      return Fail(Code::kConflict, "Precondition failed: {} in precondition: {}, in object meta: {}", member, metadata[member].dump(),
+                  live["metadata"][member].dump());
+    }
+  }
+  return {};
 }
 
 inline bool IsTrue(const std::string& value) { return value == "true" || value == "1"; }

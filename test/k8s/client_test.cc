@@ -57,7 +57,7 @@ TEST_CASE("Requests share one keep-alive connection while they come one after th
   for (int i = 0; i < 20; ++i) CHECK(client->Get(kPod)->status == 200);
   CHECK(client->Post(kBinding, kBindBody)->status == 201);
   CHECK(client->Patch(kPod, R"({"metadata":{"annotations":{"a":"b"}}})", "application/merge-patch+json")->status == 200);
-  CHECK(client->Delete(kPod)->status == 200);
+  CHECK(client->Delete(std::string(kPod) + "?gracePeriodSeconds=0")->status == 200);
   CHECK(client->Get(kPod)->status == 404);
   CHECK(t.api.Connections() == 1);
 }

@@ -112,7 +112,7 @@ class Engine::Impl {
   FilterOutcome Filter(const PodInput& pod, const Candidates& candidates);
   std::vector<int> Prioritize(const PodInput& pod, const Candidates& candidates);
   Result<Reservation> Reserve(const PodRef& pod, std::string_view node, Request request);
-  void Nominated(const PodRef& pod, std::string_view node);
+  bool ClaimNominated(const Nomination& nomination);
   std::optional<std::string> NodeWorthRetrying(const std::vector<std::string>& freed) const;
   std::optional<std::string> NodeForQuotaWaiter() const;
   std::string Explain(const device::PodRequest& request, std::string_view node) const;
@@ -122,6 +122,7 @@ class Engine::Impl {
   const DecisionLog& decisions() const { return decisions_; }
   const PolicySet& policies() const { return policies_; }
   PodMemory& memory() { return memory_; }
+  Nominations& nominations() { return nominations_; }
   const EngineOptions& options() const { return options_; }
   Cluster& cluster() { return cluster_; }
 
@@ -145,6 +146,7 @@ class Engine::Impl {
   Probe& probe_;
   const PolicySet policies_;
   PodMemory memory_;
+  Nominations nominations_;
   DecisionLog decisions_;
   mutable NeverMemory never_;
 };
@@ -351,12 +353,13 @@ bool Engine::Impl::WouldTake(const Snapshot& snapshot, NodeId id, const Ask& ask
   return allocation && !cluster_.QuotaRefusal(ns, ask.request().quota_traits, *allocation);
 }
 
-void Engine::Impl::Nominated(const PodRef& pod, std::string_view node) {
-  const Request request = memory_.RequestOf(pod);
-  if (request == nullptr || cluster_.NominalNode(pod)) return;
+bool Engine::Impl::ClaimNominated(const Nomination& nomination) {
+  const PodRef& pod = nomination.pod;
+  const Request request = nomination.request != nullptr ? nomination.request : memory_.RequestOf(pod);
+  if (request == nullptr || cluster_.NominalNode(pod)) return false;
   const auto snapshot = cluster_.snapshot();
   const Ask ask(*request, policies_.For(*request), *snapshot->kinds);
-  (void)cluster_.Claim(pod, node, kNominationKept, {}, PlacerOf(ask));
+  return cluster_.Claim(pod, nomination.node, kNominationKept, {}, PlacerOf(ask)).has_value();
 }
 
 std::optional<std::string> Engine::Impl::NodeWorthRetrying(const std::vector<std::string>& freed) const {
@@ -421,11 +424,25 @@ Result<Reservation> Engine::Reserve(const PodRef& pod, std::string_view node, st
 void Engine::Remember(const PodRef& pod, std::shared_ptr<const device::PodRequest> request) {
   impl_->memory().RememberFit(pod, std::move(request));
 }
-void Engine::Nominated(const PodRef& pod, std::string_view node) { impl_->Nominated(pod, node); }
-void Engine::Forget(std::string_view uid) { impl_->memory().Forget(uid); }
-void Engine::BeginRead() { impl_->memory().BeginRead(); }
+void Engine::Nominated(const Nomination& nomination) {
+  impl_->nominations().Add(nomination);
+  (void)impl_->ClaimNominated(nomination);
+}
+bool Engine::ClaimNominated(const Nomination& nomination) { return impl_->ClaimNominated(nomination); }
+std::vector<Nomination> Engine::TakeNominations() { return impl_->nominations().Take(); }
+void Engine::Forget(std::string_view uid) {
+  impl_->memory().Forget(uid);
+  impl_->nominations().Forget(uid);
+}
+void Engine::BeginRead() {
+  impl_->memory().BeginRead();
+  impl_->nominations().BeginRead();
+}
 void Engine::SeeWaiting(std::string_view uid) { impl_->memory().See(uid); }
-void Engine::EndRead() { impl_->memory().EndRead(); }
+void Engine::EndRead() {
+  impl_->memory().EndRead();
+  impl_->nominations().EndRead();
+}
 std::vector<Engine::Waiting> Engine::waiting() const { return impl_->memory().waiting(); }
 std::vector<Engine::Preemptor> Engine::Preemptors(std::size_t limit) const { return impl_->memory().Preemptors(limit); }
 PolicyChain Engine::PoliciesFor(const device::PodRequest& request) const { return impl_->policies().For(request); }

@@ -16,6 +16,7 @@
 #include "scheduler/engine/ask.h"
 #include "scheduler/engine/decision_log.h"
 #include "scheduler/engine/diagnosis.h"
+#include "scheduler/engine/nominations.h"
 #include "scheduler/engine/probe.h"
 #include "scheduler/framework/policy.h"
 #include "scheduler/state/cluster.h"
@@ -95,9 +96,14 @@ class Engine {
   /// For Reserve and Nominated, of a pod that no filter has seen.
   void Remember(const PodRef& pod, std::shared_ptr<const device::PodRequest> request);
 
-  /// kube-scheduler has promised the pod this node (status.nominatedNodeName): its share there is claimed for a minute, besides pods that are terminating.
-  /// Nothing happens where its request is not known, it has a claim or nominal share already, or there will be no room.
-  void Nominated(const PodRef& pod, std::string_view node);
+  /// A pod has been promised a node (status.nominatedNodeName), by kube-scheduler or by a replica of ours that evicted others for it: see ClaimNominated, which may
+  /// be tried again when this replica is the active one (TakeNominations).
+  void Nominated(const Nomination& nomination);
+  /// Claims the pod's share there for a minute, besides pods that are terminating. False, and nothing happens, where its request is not known, it has a claim
+  /// or nominal share already, or there will be no room.
+  bool ClaimNominated(const Nomination& nomination);
+  /// What was nominated since the last call; none while pods are being read.
+  std::vector<Nomination> TakeNominations();
 
   /// The pod is bound or gone: nothing about it need be remembered.
   void Forget(std::string_view uid);

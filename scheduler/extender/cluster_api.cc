@@ -66,6 +66,14 @@ class KubeClusterApi final : public ClusterApi {
     return done ? Result<Evicted>(Evicted::kYes) : Fail(done.error());
   }
 
+  Result<> Nominate(const k8s::Nomination& nomination) override {
+    auto path = PodPath(nomination.ns, nomination.name);
+    if (!path) return Fail(path.error());
+    *path += "/status";
+    auto reply = Done(client_.Patch(*path, k8s::EncodeNomination(nomination), "application/merge-patch+json"), "PATCH", *path);
+    return reply ? Result<>{} : Fail(reply.error());
+  }
+
   Result<> AnnotateNode(const std::string& node, const std::string& key, const std::string& value) override {
     if (auto name = CheckName("node", node); !name) return name;
     const std::string path = "/api/v1/nodes/" + node;

@@ -9,6 +9,7 @@
 #include "k8s/api/binding.h"
 #include "k8s/api/event.h"
 #include "k8s/api/eviction.h"
+#include "k8s/api/nomination.h"
 #include "k8s/api/pod.h"
 #include "k8s/client/client.h"
 
@@ -33,6 +34,10 @@ class ClusterApi {
   };
   /// One POST …/eviction. Errors as WriteBinding's, without kConflict and kNotFound. kUnknown also where the server itself fails, as with two budgets on one pod.
   virtual Result<Evicted> Evict(const k8s::Eviction& eviction) = 0;
+
+  /// Sets the pod's status.nominatedNodeName; an empty node takes it away. kConflict: the name belongs to another pod by now. kNotFound, kInvalid, kUnavailable,
+  /// kUnknown as WriteBinding. A cluster may have no place for it: then nothing happens.
+  virtual Result<> Nominate(const k8s::Nomination&) { return {}; }
 
   /// Sets one annotation of a node (merge patch): kube-scheduler then retries the pods an extender refused.
   virtual Result<> AnnotateNode(const std::string& node, const std::string& key, const std::string& value) = 0;

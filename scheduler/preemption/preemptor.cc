@@ -49,6 +49,7 @@ struct Pending {
   std::vector<PodUid> victims;
   std::vector<PodRef> unsent;  // whose eviction is not known to have arrived
   Clock::Mono give_up;
+  bool promised_here = false;  // the nomination is ours to take back
 };
 
 struct Pause {
@@ -117,6 +118,7 @@ class Preemptor::Impl {
     const MutexLock lock(mutex_);
     const auto term = fence_.CurrentTerm();
     if (!term) return;  // claims end by themselves
+    for (const Nomination& nomination : engine_.TakeNominations()) Adopt(nomination);
     LookAfter(*term);
     if (clock_.Now() < next_try_) return;
     const auto waiting = engine_.Preemptors(kPodsLookedAt);
@@ -142,6 +144,44 @@ class Preemptor::Impl {
   void Stop() { ticker_.Stop(); }
 
  private:
+  // ---- Pods that were promised a node ----
+
+  // By a replica that evicted others for it and is no more, or by kube-scheduler: the claim is ours to look after now.
+  void Adopt(const Nomination& nomination) PARTAGE_REQUIRES(mutex_) {
+    const PodRef& pod = nomination.pod;
+    if (pending_.contains(pod.uid)) return;
+    if (cluster_.ClaimedNode(pod) != nomination.node && !engine_.ClaimNominated(nomination)) return;
+    Pending pending{pod, {}, {}, clock_.Now() + kLongestWait};
+    const auto tenancy = cluster_.Inspect(nomination.node);
+    for (const auto& tenant : tenancy ? tenancy->tenants : std::vector<Cluster::Tenant>()) {
+      if (tenant.terminating) pending.victims.push_back(tenant.uid);
+    }
+    cluster_.RenewClaim(pod, options_.hold);
+    log::info("pod {} was promised node {}, where {} pods are leaving: their share is held for it", pod.FullName(), nomination.node,
+              pending.victims.size());
+    pending_.insert_or_assign(pod.uid, std::move(pending));
+  }
+
+  // Before anybody is evicted, so that a replica that takes over knows for whom.
+  Outcome Promise(const PodRef& pod, const std::string& node, WriteFence::Term term) PARTAGE_REQUIRES(mutex_) {
+    const auto promised = Nominate(pod, node, term);
+    if (promised) return Outcome::kEvicting;
+    const Code code = promised.error().code;
+    if (code == Code::kNotFound || code == Code::kConflict) return Outcome::kLost;
+    const auto outcome = Failed(promised.error());
+    return code == Code::kInvalid ? Outcome::kEvicting : outcome;  // a role without patch on pods/status: only a fail-over would need it
+  }
+
+  void Withdraw(const PodRef& pod, WriteFence::Term term) PARTAGE_REQUIRES(mutex_) {
+    if (const auto done = Nominate(pod, "", term); !done && done.error().code != Code::kNotFound) (void)Failed(done.error());
+  }
+
+  Result<> Nominate(const PodRef& pod, const std::string& node, WriteFence::Term term) PARTAGE_REQUIRES(mutex_) {
+    const auto permit = fence_.BeginWrite(term);
+    if (!permit) return Fail(permit.error());
+    return api_.Nominate({pod.ns, pod.name, pod.uid, node});
+  }
+
   // ---- Pods whose victims are leaving ----
 
   void LookAfter(WriteFence::Term term) PARTAGE_REQUIRES(mutex_) {
@@ -150,13 +190,13 @@ class Preemptor::Impl {
   }
 
   bool Ended(Pending& pending, WriteFence::Term term) PARTAGE_REQUIRES(mutex_) {
-    if (!cluster_.ClaimedNode(pending.pod)) return true;  // it fits now, or it is gone, or its time is over
-    std::erase_if(pending.victims, [this](const PodUid& uid) { return !cluster_.Who(uid); });
-    if (pending.victims.empty()) return true;  // from here on the claim's own time runs
-    if (clock_.Now() >= pending.give_up) {
-      cluster_.DropClaim(pending.pod);
+    if (!cluster_.ClaimedNode(pending.pod)) {  // it fits now, or it is gone, or its time is over
+      if (pending.promised_here && StillUnplaced(pending.pod)) Withdraw(pending.pod, term);
       return true;
     }
+    std::erase_if(pending.victims, [this](const PodUid& uid) { return !cluster_.Who(uid); });
+    if (pending.victims.empty()) return false;  // from here on the claim's own time runs
+    if (clock_.Now() >= pending.give_up) return Drop(pending, term);
     cluster_.RenewClaim(pending.pod, options_.hold);
     for (const PodRef& victim : std::exchange(pending.unsent, {})) {
       const auto answer = Send(victim, false, term);
@@ -164,12 +204,20 @@ class Preemptor::Impl {
       if (answer == Evicted::kYes || answer == Evicted::kGone) cluster_.NoteEvicted(PodUid(victim.uid));
       if (answer == Evicted::kYes) Tell(victim, pending.pod);
       if (answer && *answer != Evicted::kProtected) continue;
-      if (pending.unsent.empty()) {  // it stays: others must be chosen
-        cluster_.DropClaim(pending.pod);
-        return true;
-      }
+      if (pending.unsent.empty()) return Drop(pending, term);  // it stays: others must be chosen
     }
     return false;
+  }
+
+  bool Drop(const Pending& pending, WriteFence::Term term) PARTAGE_REQUIRES(mutex_) {
+    cluster_.DropClaim(pending.pod);
+    if (pending.promised_here) Withdraw(pending.pod, term);
+    return true;
+  }
+
+  bool StillUnplaced(const PodRef& pod) const {
+    const auto known = engine_.Find(pod.ns, pod.name);
+    return known && known->pod.uid == pod.uid && !cluster_.NominalNode(pod);
   }
 
   void Tell(const PodRef& victim, const PodRef& pod) PARTAGE_REQUIRES(mutex_) {
@@ -232,7 +280,10 @@ class Preemptor::Impl {
     }
     if (const auto asked = AskAll(victims, spared, term); asked != Outcome::kEvicting) return asked;
     if (!StillWaits(pod)) return Outcome::kLost;
-    return EvictAll(pod, plan, victims, spared, term);
+    if (const auto promised = Promise(pod, plan.node, term); promised != Outcome::kEvicting) return promised;
+    const auto outcome = EvictAll(pod, plan, victims, spared, term);
+    if (outcome != Outcome::kEvicting) Withdraw(pod, term);
+    return outcome;
   }
 
   // All are asked, so that one look at the nodes learns of every budget.
@@ -268,7 +319,7 @@ class Preemptor::Impl {
 
   Outcome EvictAll(const PodRef& pod, const Plan& plan, const std::vector<PodRef>& victims, Uids& spared, WriteFence::Term term)
       PARTAGE_REQUIRES(mutex_) {
-    Pending pending{pod, UidsOf(plan), {}, clock_.Now() + kLongestWait};
+    Pending pending{pod, UidsOf(plan), {}, clock_.Now() + kLongestWait, true};
     bool begun = false;
     for (const PodRef& victim : victims) {
       const auto answer = Send(victim, false, term);

@@ -70,7 +70,7 @@ void NodeSink::Undecodable(k8s::Node&& identity, const Error& error) {
 void NodeSink::Flush() { cluster_.Publish(); }
 
 PodSink::PodSink(scheduler::Engine& engine, const vendors::Catalog& vendors, std::function<void()> on_synced)
-    : engine_(engine), cluster_(engine.cluster()), vendors_(vendors), on_synced_(std::move(on_synced)) {}
+    : engine_(engine), cluster_(engine.cluster()), vendors_(vendors), requests_(vendors), on_synced_(std::move(on_synced)) {}
 
 void PodSink::ReplaceBegin() {
   faults_.Clear();
@@ -96,7 +96,9 @@ void PodSink::Upsert(k8s::Pod&& pod) {
   }
   const scheduler::PodRef ref = observation.pod;
   cluster_.ObservePod(std::move(observation));
-  if (pod.node_name.empty() && !pod.nominated_node.empty() && !pod.deleting) engine_.Nominated(ref, pod.nominated_node);
+  if (!pod.node_name.empty() || pod.nominated_node.empty() || pod.deleting) return;
+  // A replica that has just started has seen no filter of this pod, but must keep what another one promised it.
+  if (auto request = requests_.Of(pod); request && *request) engine_.Nominated({ref, pod.nominated_node, *std::move(request)});
 }
 
 void PodSink::Remove(k8s::Pod&& last_state) {

@@ -8,6 +8,7 @@
 
 #include "k8s/informer/reflector.h"
 #include "scheduler/engine/engine.h"
+#include "scheduler/extender/pod_request.h"
 #include "scheduler/state/cluster.h"
 #include "vendors/vendor.h"
 
@@ -61,6 +62,7 @@ class PodSink final : public k8s::Sink<k8s::Pod> {
   scheduler::Engine& engine_;
   scheduler::Cluster& cluster_;
   const vendors::Catalog& vendors_;
+  const scheduler::PodRequests requests_;
   std::function<void()> on_synced_;
   FaultLog faults_;
 };

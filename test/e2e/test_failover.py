@@ -8,10 +8,10 @@ import time
 from typing import ClassVar
 
 from harness import invariants
-from harness.api import ApiError
+from harness.api import ApiError, Object
 from harness.burst import Burst
 from harness.control_plane import ControlPlane, Extender, Partage, http_ok, program
-from harness.objects import Node
+from harness.objects import Node, Pod
 from harness.process import Process, eventually
 from harness.scenario import Scenario, _work_folder, main
 from harness.service import Kubelet, Service
@@ -53,6 +53,9 @@ class Replicas(Scenario):
         cls.extenders = {host: cls._replica(host, arguments) for host in HOSTS}
         for extender in cls.extenders.values():
             extender.start()
+        for name, value in (("batch", 10), ("normal", 100), ("urgent", 1000)):
+            body = {"apiVersion": "scheduling.k8s.io/v1", "kind": "PriorityClass", "metadata": {"name": name}, "value": value}
+            cls.api.call("POST", "/apis/scheduling.k8s.io/v1/priorityclasses", body)
         cls._start_kube_schedulers()
         cls._start_kubelet()
 
@@ -226,6 +229,41 @@ class Stories:
 
     def test_both_are_ended(self) -> None:
         self.survive(signal.SIGTERM, self.extender(), self.kube_scheduler(), limit=GRACEFUL)
+
+
+    def test_what_comes_free_by_preemption_is_kept_across_a_fail_over(self) -> None:
+        """The active replica dies while a victim is leaving. The next one evicts nobody else, and nobody else gets the room."""
+        victims = [self.of_priority("batch", f"victim-{i}", 24000, terminationGracePeriodSeconds=600) for i in range(2)]
+        self.api.create_nodes(Node("small").gpus(2).build())
+        self.api.create_pods(*victims)
+        self.wait_bound({"victim-0", "victim-1"})
+        self.api.create_pods(self.of_priority("urgent", "urgent", 20000))
+        (leaving,) = eventually("a victim is asked to leave", self.leaving)  # type: ignore[misc]
+        os.kill(self.extender().pid, signal.SIGKILL)
+        eventually("it has ended", lambda: not self.active_hosts())
+        self.active_host()
+        eventually("the claim is there again", lambda: "claimed" in self.states_on_small())
+        time.sleep(2)
+        self.assertEqual([leaving], self.leaving())
+        # While kube-scheduler looks at the thieves, the preemptor may still be waiting for its next turn.
+        self.api.create_pods(*(self.of_priority("normal", f"thief-{i}", 8000) for i in range(5)))
+        self.api.delete_pods(leaving)
+        self.wait_bound({"urgent"}, timeout=20)
+        time.sleep(1)
+        self.assertEqual({f"thief-{i}" for i in range(5)}, self.unbound())
+        self.assertEqual([], self.leaving())
+        self.assert_ledger_is_true()
+
+    def of_priority(self, priority: str, name: str, mib: int, **spec: object) -> Object:
+        """A pod that may only go to the node `small`."""
+        return Pod(name).container(gpu=1, gpumem=mib).spec(priorityClassName=priority, nodeSelector={"kubernetes.io/hostname": "small"}, **spec).build()
+
+    def leaving(self) -> list[str]:
+        return [pod["metadata"]["name"] for pod in self.api.pods() if "deletionTimestamp" in pod["metadata"]]
+
+    def states_on_small(self) -> list[str]:
+        (node,) = (node for node in self.partage.state()["nodes"] if node["name"] == "small")
+        return [pod["state"] for pod in node["pods"]]
 
 
 class Follow(Stories, Replicas):

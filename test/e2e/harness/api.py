@@ -119,8 +119,18 @@ class Api:
         self.call("PATCH", f"{BUDGETS}/{app}/status", {"status": status}, MERGE_PATCH)
 
     def delete_everything(self) -> None:
-        self.call("DELETE", PODS, {"apiVersion": "v1", "kind": "DeleteOptions", "gracePeriodSeconds": 0})
-        self.call("DELETE", NODES, {"apiVersion": "v1", "kind": "DeleteOptions"})
+        self._delete_all(PODS, {"apiVersion": "v1", "kind": "DeleteOptions", "gracePeriodSeconds": 0})
+        self._delete_all(NODES, {"apiVersion": "v1", "kind": "DeleteOptions"})
+
+    def _delete_all(self, path: str, options: Object, tries: int = 5) -> None:
+        """A thousand objects take a busy API server longer than it gives one request; it goes on where it was."""
+        for left in reversed(range(tries)):
+            try:
+                self.call("DELETE", path, options)
+                return
+            except ApiError as error:
+                if error.status != 504 or left == 0:
+                    raise
 
     def events(self, pod: str, reason: str = "FailedScheduling") -> list[str]:
         """Messages of the living pod's events with that reason, oldest first."""

@@ -76,6 +76,16 @@ class ScriptedApi final : public scheduler::ClusterApi {
     return {};
   }
 
+  Result<> Nominate(const k8s::Nomination& nomination) override {
+    const MutexLock lock(mutex_);
+    if (nominate_error_) return Fail(*nominate_error_);
+    const auto found = pods_.find(nomination.ns + "/" + nomination.name);
+    if (found == pods_.end()) return Fail(Code::kNotFound, "pods \"{}\" not found", nomination.name);
+    if (found->second.uid != nomination.uid) return Fail(Code::kConflict, "precondition failed: UID");
+    found->second.nominated_node = nomination.node;
+    return {};
+  }
+
   Result<> AnnotateNode(const std::string& node, const std::string& key, const std::string& value) override {
     const MutexLock lock(mutex_);
     if (annotate_error_) return Fail(*annotate_error_);
@@ -129,6 +139,10 @@ class ScriptedApi final : public scheduler::ClusterApi {
   void FailAnnotations(std::optional<Error> error) {
     const MutexLock lock(mutex_);
     annotate_error_ = std::move(error);
+  }
+  void FailNominations(std::optional<Error> error) {
+    const MutexLock lock(mutex_);
+    nominate_error_ = std::move(error);
   }
   void AskToWait(std::chrono::milliseconds retry_after) {
     const MutexLock lock(mutex_);
@@ -236,6 +250,7 @@ class ScriptedApi final : public scheduler::ClusterApi {
   std::function<Fate()> every_write_ PARTAGE_GUARDED_BY(mutex_) = [] { return Fate::kServe; };
   std::function<Fate()> every_read_ PARTAGE_GUARDED_BY(mutex_) = [] { return Fate::kServe; };
   std::optional<Error> annotate_error_ PARTAGE_GUARDED_BY(mutex_);
+  std::optional<Error> nominate_error_ PARTAGE_GUARDED_BY(mutex_);
   std::function<std::optional<Result<Evicted>>(const k8s::Eviction&)> eviction_answer_ PARTAGE_GUARDED_BY(mutex_);
   std::vector<k8s::Eviction> evictions_ PARTAGE_GUARDED_BY(mutex_);
   std::optional<Error> event_error_ PARTAGE_GUARDED_BY(mutex_);

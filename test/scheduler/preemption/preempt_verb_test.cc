@@ -91,14 +91,14 @@ TEST_CASE_METHOD(Desk, "The node that kube-scheduler then promises the pod is he
   REQUIRE(Nodes({{"Pod", Pod(400, 10)}, {"NodeNameToMetaVictims", {{"n1", Meta({"uid-of-a"})}, {"n2", Meta({"uid-of-hog"})}}}}).size() ==
           2);
   auto& engine = crowd_.engine();
-  engine.Nominated(test::Ref("high"), "n1");
+  engine.Nominated({test::Ref("high"), "n1", nullptr});
   CHECK_FALSE(crowd_.cluster().ClaimedNode(test::Ref("high")));
   crowd_.cluster().NoteEvicted(PodUid("uid-of-a"));
-  engine.Nominated(test::Ref("high"), "n1");
+  engine.Nominated({test::Ref("high"), "n1", nullptr});
   CHECK(crowd_.cluster().ClaimedNode(test::Ref("high")) == "n1");
-  engine.Nominated(test::Ref("high"), "n2");
+  engine.Nominated({test::Ref("high"), "n2", nullptr});
   CHECK(crowd_.cluster().ClaimedNode(test::Ref("high")) == "n1");
-  engine.Nominated(test::Ref("stranger"), "n2");
+  engine.Nominated({test::Ref("stranger"), "n2", nullptr});
   CHECK_FALSE(crowd_.cluster().ClaimedNode(test::Ref("stranger")));
   crowd_.Gone("a");
   const std::vector<std::string_view> only = {"n1"};

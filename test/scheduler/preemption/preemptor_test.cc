@@ -79,6 +79,7 @@ class Cast {
     api_.Evictions([=](const k8s::Eviction& eviction) { return eviction.dry_run == dry_run ? std::optional(answer) : std::nullopt; });
   }
   std::optional<std::string> Claimed(const std::string& name) { return crowd_.cluster().ClaimedNode(test::Ref(name)); }
+  std::string Promised(const std::string& name) { return api_.pod("default/" + name).nominated_node; }
   int Counted(const metrics::Desc& desc) {
     const std::string all = registry_.Expose();
     const auto line = all.find(fmt::format("\n{} ", desc.name));
@@ -324,6 +325,124 @@ TEST_CASE_METHOD(Cast, "Where nodes have come or gone since a pod's filter, nobo
   REQUIRE_FALSE(Filter("high", 900, 10));
   TickAfter(1s);
   CHECK(Sent().size() == 1);
+}
+
+TEST_CASE_METHOD(Cast, "A preemptor is promised its node before anybody is asked to leave, and the promise ends with the claim") {
+  Bind("a", 1000, "n1", 1);
+  Bind("b", 1000, "n2", 20);
+  REQUIRE_FALSE(Filter("high", 900, 10));
+  api_.FailNominations(Error{Code::kUnavailable, "429"});
+  TickAfter(0s);
+  CHECK(Sent().empty());
+  CHECK_FALSE(Claimed("high"));
+  api_.FailNominations(std::nullopt);
+  TickAfter(3s);
+  CHECK(Sent() == Names{"a"});
+  CHECK(Promised("high") == "n1");
+  SECTION("it gets the room") {
+    Gone("a");
+    CHECK_FALSE(crowd_.Filter("high", test::Ask(1).Mib(900), 10).fitting.empty());
+    TickAfter(1s);
+    CHECK(preemptor_.pending() == 0);
+    CHECK(Promised("high") == "n1");
+  }
+  SECTION("it does not come for it") {
+    Gone("a");
+    TickAfter(1s);
+    CHECK(Promised("high") == "n1");
+    TickAfter(61s);
+    CHECK(Promised("high") == "");
+  }
+  SECTION("its victim does not go") {
+    for (int i = 0; i < 31; ++i) TickAfter(59s);
+    CHECK(Promised("high") == "");
+    CHECK_FALSE(Claimed("high"));
+  }
+}
+
+TEST_CASE_METHOD(Cast, "A promise that a budget breaks is taken back") {
+  Bind("a", 1000, "n1", 1);
+  Bind("b", 1000, "n2", 20);
+  Protect("a");
+  api_.Evictions(
+      [](const k8s::Eviction& eviction) { return eviction.dry_run ? std::nullopt : std::optional(Result<Evicted>(Evicted::kProtected)); });
+  REQUIRE_FALSE(Filter("high", 900, 10));
+  TickAfter(0s);
+  CHECK(Sent() == Names{"a"});
+  CHECK(Promised("high") == "");
+  CHECK_FALSE(Claimed("high"));
+}
+
+TEST_CASE_METHOD(Cast, "Where the role does not allow to promise a node, room is made all the same") {
+  Bind("a", 1000, "n1", 1);
+  Bind("b", 1000, "n2", 20);
+  REQUIRE_FALSE(Filter("high", 900, 10));
+  api_.FailNominations(Error{Code::kInvalid, "403"});
+  TickAfter(0s);
+  CHECK(Sent() == Names{"a"});
+  CHECK(Claimed("high") == "n1");
+}
+
+/// What a replica knows that takes over while "a" is leaving n1 for "high", which has been promised that node.
+class Successor : public Cast {
+ public:
+  Successor() {
+    Bind("a", 1000, "n1", 1);
+    Bind("b", 1000, "n2", 1);
+    crowd_.cluster().NoteEvicted(PodUid(test::Ref("a").uid));
+    PutLive("high", "");
+  }
+  void ReadPromise(const std::string& node = "n1") {
+    auto high = test::Ref("high");
+    high.priority = 10;
+    crowd_.engine().Nominated({high, node, *test::Input("high", test::Ask(1).Mib(900)).request});
+  }
+};
+
+TEST_CASE_METHOD(Successor,
+                 "A replica that takes over keeps the room for whom it was promised, for as long as it takes, and evicts nobody again") {
+  ReadPromise();
+  TickAfter(0s);
+  CHECK(preemptor_.pending() == 1);
+  for (int i = 0; i < 300; ++i) TickAfter(1s);
+  REQUIRE_FALSE(Filter("high", 900, 10));
+  TickAfter(1s);
+  CHECK(Claimed("high") == "n1");
+  CHECK(Asked().empty());
+  Gone("a");
+  CHECK_FALSE(Filter("thief", 500, 9));
+  CHECK(Filter("high", 900, 10));
+}
+
+TEST_CASE_METHOD(Successor, "A promise read before its victims is kept too, once all has been read and this replica may write") {
+  auto& engine = crowd_.engine();
+  fence_.term = 0;
+  engine.BeginRead();
+  ReadPromise("n2");
+  fence_.term = 2;
+  TickAfter(0s);
+  CHECK_FALSE(Claimed("high"));
+  crowd_.cluster().NoteEvicted(PodUid(test::Ref("b").uid));
+  engine.EndRead();
+  TickAfter(100ms);
+  CHECK(Claimed("high") == "n2");
+  CHECK(preemptor_.pending() == 1);
+}
+
+TEST_CASE_METHOD(Successor, "A promise that nobody is leaving for holds nothing, and one of a pod that is bound by now is forgotten") {
+  auto& engine = crowd_.engine();
+  SECTION("nobody leaves") { ReadPromise("n2"); }
+  SECTION("bound") {
+    engine.BeginRead();
+    engine.EndRead();
+    crowd_.Gone("a");
+    REQUIRE(crowd_.Bind("other", test::Ask(1).Mib(500), "n1", 1));
+    ReadPromise();
+    engine.Forget(test::Ref("high").uid);
+  }
+  TickAfter(0s);
+  CHECK_FALSE(Claimed("high"));
+  CHECK(preemptor_.pending() == 0);
 }
 
 }  // namespace

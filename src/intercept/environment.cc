@@ -102,6 +102,7 @@ EnvironmentLimits ReadEnvironment(GetVariable get) {
   limits.has_priority = Understood(get, "CUDA_TASK_PRIORITY", [&](const char* text) { return ParseSmall(text, 1, &limits.priority); });
   Understood(get, "CUDA_DISABLE_CONTROL", [&](const char* text) { return ParseBool(text, &limits.control_disabled); });
   Understood(get, "PARTAGE_ON_FAULT", [&](const char* text) { return ParseOnFault(text, &limits.on_fault); });
+  Understood(get, "PARTAGE_REDIRECT", [&](const char* text) { return limits.redirect_by_copy = strcmp(text, "copy") == 0; });
   Understood(get, "LIBCUDA_LOG_LEVEL", [&](const char* text) {
     std::uint32_t level = 0;
     if (!ParseSmall(text, 4, &level)) return false;

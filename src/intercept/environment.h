@@ -22,6 +22,7 @@ struct EnvironmentLimits {
   std::uint32_t priority = 1;
   bool control_disabled = false;         // CUDA_DISABLE_CONTROL
   OnFault on_fault = OnFault::kDefault;  // PARTAGE_ON_FAULT
+  bool redirect_by_copy = false;         // PARTAGE_REDIRECT
   int log_level = 2;
 
   /// Whether any device is limited.

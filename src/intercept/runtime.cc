@@ -3,7 +3,6 @@
 
 #include <errno.h>
 #include <stdlib.h>
-#include <string.h>
 
 #include "intercept/devices.h"
 #include "intercept/environment.h"
@@ -36,10 +35,18 @@ std::atomic<bool> g_has_slot{false};
 
 const char* Variable(const char* name) { return secure_getenv(name); }
 
+/// A variable that names a file; null also when it is empty.
+const char* PathVariable(const char* name) {
+  const char* const path = Variable(name);
+  return path != nullptr && *path != 0 ? path : nullptr;
+}
+
 /// Where the process stands with the files.
 struct Files {
   bool agents = false;  // they are the agent's: what lies there the environment cannot overrule
   bool broken = false;  // a limits file is there, or was named, that cannot be used
+  const char* limits = "the variables";
+  const char* usage = nullptr;
 
   /// Whether what cannot be accounted for is refused.
   bool refuse() const { return g_environment.on_fault == OnFault::kRefuse || (agents && g_environment.on_fault == OnFault::kDefault); }
@@ -50,11 +57,11 @@ bool OpenLimitsFile(Files* files) {
   shm::Fault fault = g_limits.Open(kLimitsPath);
   const char* path = kLimitsPath;
   files->agents = fault != shm::Fault::kMissing;
-  if (fault == shm::Fault::kMissing && Variable("PARTAGE_LIMITS") != nullptr) {
-    path = Variable("PARTAGE_LIMITS");
+  if (fault == shm::Fault::kMissing && PathVariable("PARTAGE_LIMITS") != nullptr) {
+    path = PathVariable("PARTAGE_LIMITS");
     fault = g_limits.Open(path);
   }
-  if (fault == shm::Fault::kNone) return true;
+  if (fault == shm::Fault::kNone) return files->limits = path, true;
   files->broken = path != kLimitsPath || fault != shm::Fault::kMissing;
   if (files->broken) Log(Level::kError, "cannot use ", path, ": ", shm::Describe(fault), files->refuse() ? "; memory is refused" : "");
   return false;
@@ -95,16 +102,18 @@ bool LimitsAnything() {
 }
 
 /// All processes of the container share a file where they can agree on one; otherwise each process is held to the limits by itself, or refused.
-void OpenRegion(const Files& files) {
-  const char* path = files.agents ? kUsagePath : Variable("PARTAGE_USAGE");
-  if (path == nullptr) path = Variable("CUDA_DEVICE_MEMORY_SHARED_CACHE");
+void OpenRegion(Files* files) {
+  const char* path = files->agents ? kUsagePath : PathVariable("PARTAGE_USAGE");
+  if (path == nullptr) path = PathVariable("CUDA_DEVICE_MEMORY_SHARED_CACHE");
+  const bool wanted = path != nullptr || files->refuse();
   if (path == nullptr) path = kUsagePathWithoutAgent;
   const shm::Fault fault = g_region.OpenOrCreate(path);
+  files->usage = path;
   if (fault == shm::Fault::kNone) return;
-  const Level level = fault == shm::Fault::kMissing && !files.refuse() ? Level::kInfo : Level::kWarning;
-  Log(level, "cannot use ", path, ": ", shm::Describe(fault),
-      files.refuse() ? "; memory is refused" : "; this process is limited by itself");
-  if (files.refuse()) {
+  files->usage = "none";
+  Log(wanted || fault != shm::Fault::kMissing ? Level::kWarning : Level::kInfo, "cannot use ", path, ": ", shm::Describe(fault),
+      files->refuse() ? "; memory is refused" : "; this process is limited by itself");
+  if (files->refuse()) {
     g_region.OpenRefusing();
   } else {
     g_region.OpenPrivate();
@@ -125,10 +134,13 @@ State Decide() {
   g_environment = ReadEnvironment(Variable);
   SetLogLevel(g_environment.log_level);
   Files files;
-  if (!OpenLimits(&files) || !LimitsAnything()) return State::kBypass;
-  OpenRegion(files);
-  const char* const way = Variable("PARTAGE_REDIRECT");
-  if (way != nullptr && strcmp(way, "copy") == 0) loader::RedirectByCopyOnly();
+  if (!OpenLimits(&files) || !LimitsAnything()) {
+    Log(Level::kInfo, "nothing is limited");
+    return State::kBypass;
+  }
+  OpenRegion(&files);
+  Log(Level::kInfo, "limits: ", files.limits, "; usage: ", files.usage);
+  if (g_environment.redirect_by_copy) loader::RedirectByCopyOnly();
   if (!g_region.is_open()) {
     Log(Level::kError, "no memory for accounting; this process is not limited");
     return State::kBypass;

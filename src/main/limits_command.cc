@@ -40,8 +40,8 @@ OPTIONS
         soft           Time that others leave idle may be used beyond cores.
         oversubscribe  Memory beyond the physical spills to the host, slowly.
   --policy default|force|disable
-        When cores count: while somebody else wants the device, always, or never. A new file has
-        default.
+        When cores count: while somebody else wants the device (which only the node agent can
+        tell: always where there is none), always, or never. A new file has default.
   --priority 0|1
         0 goes before 1. A new file has 1.
   --replace
@@ -81,7 +81,10 @@ Result<> Parse(std::vector<std::string> words, Arguments& arguments) {
   app.add_flag("--replace", arguments.replace);
   app.add_flag("--json", arguments.json);
   if (auto parsed = ParseWords(app, std::move(words), arguments.help); !parsed) return parsed;
-  if (arguments.file.empty() && !arguments.help) return Fail(Code::kInvalid, "FILE is missing");
+  if (arguments.help) return {};
+  if (arguments.file.empty()) return Fail(Code::kInvalid, "FILE is missing");
+  if (arguments.json && arguments.IsChange())
+    return Fail(Code::kInvalid, "--json shows the file; it cannot be changed by the same command");
   return {};
 }
 
@@ -101,7 +104,8 @@ Result<> SetFlag(shm::DeviceLimits& device, shm::DeviceFlag flag, std::string_vi
 Result<> SetMemory(shm::DeviceLimits& device, const std::string& value) {
   std::uint64_t bytes = shm::kNoLimit;
   const bool read = value == "none" || (shm::ParseSize(value.c_str(), &bytes) && bytes != 0);
-  if (!read) return Fail(Code::kInvalid, "memory={}: an amount above zero such as 8GiB, 3000m or 1.5g, or none", value);
+  if (!read)
+    return Fail(Code::kInvalid, "memory={}: an amount above zero and below 2^63 bytes, such as 8GiB, 3000m or 1.5g, or none", value);
   device.memory_bytes = bytes;
   return {};
 }

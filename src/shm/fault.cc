@@ -6,7 +6,7 @@ namespace partage::shm {
 const char* Describe(Fault fault) {
   switch (fault) {
     case Fault::kNone: return "nothing is wrong with it";
-    case Fault::kMissing: return "there is no such file";
+    case Fault::kMissing: return "there is no such file or folder";
     case Fault::kPermission: return "permission denied";
     case Fault::kNotAFile: return "it is not a regular file";
     case Fault::kSize: return "its size is not that of such a file: it was cut short, or it is another kind of file";

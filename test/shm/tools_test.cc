@@ -92,6 +92,7 @@ TEST_CASE("partage-limits refuses what it does not understand and changes nothin
                                                                                      {"--priority", "-1"},
                                                                                      {"--device", "0"},
                                                                                      {"--replace"},
+                                                                                     {"--json", "--priority", "0"},
                                                                                      {"--bogus"},
                                                                                      {"--device"},
                                                                                      {"two", "files"}}) {

@@ -66,17 +66,21 @@ TEST_CASE("What is not understood completely counts as not set") {
   }
   CHECK_FALSE(Read({{"GPU_CORE_UTILIZATION_POLICY", "often"}}).has_policy);
   CHECK_FALSE(Read({{"CUDA_TASK_PRIORITY", "2"}}).has_priority);
+  CHECK_FALSE(Read({{"PARTAGE_REDIRECT", "Copy"}}).redirect_by_copy);
+  CHECK(Read({{"PARTAGE_ON_FAULT", "maybe"}}).on_fault == OnFault::kDefault);
 }
 
 TEST_CASE("Policy, priority, log level and the switch are read in any case that HAMi takes") {
   const EnvironmentLimits limits = Read({{"GPU_CORE_UTILIZATION_POLICY", "FORCE"},
                                          {"CUDA_TASK_PRIORITY", "0"},
                                          {"LIBCUDA_LOG_LEVEL", "4"},
+                                         {"PARTAGE_REDIRECT", "copy"},
                                          {"CUDA_DISABLE_CONTROL", "True"}});
   CHECK(limits.policy == shm::CorePolicy::kForce);
   CHECK((limits.has_priority && limits.priority == 0));
   CHECK(limits.log_level == 4);
   CHECK(limits.control_disabled);
+  CHECK(limits.redirect_by_copy);
 }
 
 TEST_CASE("Limits from the variables alone belong to the UUIDs of NVIDIA_VISIBLE_DEVICES, in their order") {

@@ -75,7 +75,35 @@ TEST_CASE("Redirection by a copy of the symbol table serves all of this too") {
   CHECK(container.Out({"reopen"}) == "before libpartage.so 1024\n" + kHooked);
   CHECK(container.Out({"nvml"}) == "nvmlDeviceGetMemoryInfo libpartage.so 1024\n");
   const Ran ran = container.Set("LIBCUDA_LOG_LEVEL", "3").Start({kProbe, "open", "libcuda.so.1"});
-  CHECK(ran.err == "[partage] libcuda.so.1: redirected by a copy of its symbol table\n");
+  CHECK_THAT(ran.err, Catch::EndsWith("\n[partage] libcuda.so.1: redirected by a copy of its symbol table\n"));
+}
+
+TEST_CASE("What cannot be used is said on standard error, once and by name, and what the process is held to when asked") {
+  TempFolder folder;
+  const std::string foreign = folder.Write("foreign", "x");
+  const std::string cut_short = ": its size is not that of such a file: it was cut short, or it is another kind of file";
+  const std::string missing = ": there is no such file or folder";
+  struct Case {
+    std::string name, value, said;
+  };
+  for (const Case& c :
+       std::vector<Case>{{"CUDA_DEVICE_MEMORY_LIMIT_1", "8gigs", "CUDA_DEVICE_MEMORY_LIMIT_1=8gigs is not understood and not used"},
+                         {"PARTAGE_REDIRECT", "Copy", "PARTAGE_REDIRECT=Copy is not understood and not used"},
+                         {"PARTAGE_LIMITS", foreign, "cannot use " + foreign + cut_short},
+                         {"PARTAGE_LIMITS", "/none/limits", "cannot use /none/limits" + missing},
+                         {"PARTAGE_USAGE", foreign, "cannot use " + foreign + cut_short + "; this process is limited by itself"},
+                         {"PARTAGE_USAGE", "/none/usage", "cannot use /none/usage" + missing + "; this process is limited by itself"},
+                         {"PARTAGE_LIMITS", "", ""},
+                         {"CUDA_DEVICE_MEMORY_SHARED_CACHE", "", ""}}) {
+    const Ran ran = Container().Set(c.name, c.value).Start({kProbe, "open", "libcuda.so.1"});
+    CHECK(ran.out == kHooked);
+    CHECK(ran.err == (c.said.empty() ? "" : "[partage] " + c.said + "\n"));
+  }
+  Container asking;
+  asking.Set("LIBCUDA_LOG_LEVEL", "3");
+  const std::string file = asking.environment().at("PARTAGE_USAGE");
+  CHECK(asking.Start({kProbe, "open", "libcuda.so.1"}).err == "[partage] limits: the variables; usage: " + file + "\n");
+  CHECK(asking.Unset("CUDA_DEVICE_MEMORY_LIMIT").Start({kProbe, "open", "libcuda.so.1"}).err == "[partage] nothing is limited\n");
 }
 
 TEST_CASE("No page of the driver's symbol tables is left writable") { CHECK(Container().Out({"heads"}) == "heads found writable 0\n"); }

@@ -41,6 +41,7 @@ HOMES: dict[str, str] = {
     r"httplib\.h": r"k8s/client/[^/]*\.cc|k8s/client/wire_stream\.h|src/cli/http\.cc|test/.*",
     r"nlohmann/": r".*\.cc|src/device/json_fields\.h|test/.*",
     r"tl/expected": r"src/base/result\.h",
+    r"yaml-cpp/": r"src/base/yaml\.(h|cc)|test/.*",  # where its bounds are
 }
 # Headers that may hold such a third-party header because only their own folder includes them.
 PRIVATE = {"k8s/client/wire_stream.h", "src/device/json_fields.h"}

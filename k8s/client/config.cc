@@ -7,9 +7,9 @@
 #include <vector>
 
 #include <openssl/evp.h>
-#include <yaml-cpp/yaml.h>
 
 #include "base/text_file.h"
+#include "base/yaml.h"
 
 namespace partage::k8s {
 namespace {
@@ -159,8 +159,10 @@ std::string Environment(const char* name) {
 Result<ClientConfig> LoadKubeconfig(const std::string& path) {
   const auto text = ReadTextFile(path);
   if (!text) return Fail(Code::kInvalid, "kubeconfig: {}", text.error().message);
+  const auto yaml = LoadYaml(*text, path);
+  if (!yaml) return Fail(yaml.error());
   try {
-    return ReadKubeconfig(YAML::Load(*text), path);
+    return ReadKubeconfig(*yaml, path);
   } catch (const YAML::Exception& error) {
     return Fail(Code::kInvalid, "{}: {}", path, error.what());
   }

@@ -4,18 +4,15 @@
 #include <random>
 
 #include <fmt/format.h>
-#include <yaml-cpp/yaml.h>
-
 #include <nlohmann/json.hpp>
+
+#include "base/yaml.h"
 #include "cli/asked.h"
 
 namespace partage::cli {
 namespace {
 
 using nlohmann::json;
-
-constexpr int kDeepest = 64;
-constexpr int kMostValues = 100'000;
 
 json PlainScalar(const YAML::Node& node) {
   if (bool value = false; YAML::convert<bool>::decode(node, value)) return value;
@@ -24,31 +21,19 @@ json PlainScalar(const YAML::Node& node) {
   return node.Scalar();
 }
 
-/// YAML to JSON as kubectl does it: what is quoted stays text. A few lines of aliases may stand for more than any memory holds, so there is a limit.
-class Converter {
- public:
-  json Convert(const YAML::Node& node, int depth = 0) {
-    if (depth > kDeepest) throw YAML::ParserException(node.Mark(), "nested too deeply");
-    if (--values_left_ < 0) throw YAML::ParserException(node.Mark(), fmt::format("more than {} values", kMostValues));
-    if (node.IsScalar()) return node.Tag() == "!" ? json(node.Scalar()) : PlainScalar(node);
-    if (node.IsSequence()) return List(node, depth);
-    return node.IsMap() ? Map(node, depth) : json();
-  }
-
- private:
-  json List(const YAML::Node& node, int depth) {
+/// YAML to JSON as kubectl does it: what is quoted stays text.
+json ToJson(const YAML::Node& node) {
+  if (node.IsScalar()) return node.Tag() == "!" ? json(node.Scalar()) : PlainScalar(node);
+  if (node.IsSequence()) {
     json list = json::array();
-    for (const YAML::Node& element : node) list.push_back(Convert(element, depth + 1));
+    for (const YAML::Node& element : node) list.push_back(ToJson(element));
     return list;
   }
-  json Map(const YAML::Node& node, int depth) {
-    json map = json::object();
-    for (const auto& entry : node) map[entry.first.Scalar()] = Convert(entry.second, depth + 1);
-    return map;
-  }
-
-  int values_left_ = kMostValues;
-};
+  if (!node.IsMap()) return {};
+  json map = json::object();
+  for (const auto& entry : node) map[entry.first.Scalar()] = ToJson(entry.second);
+  return map;
+}
 
 /// The API server stores annotations, labels and quantities as text, however they were written.
 void MembersToText(json& map) {
@@ -97,7 +82,7 @@ ManifestPod MakePod(json pod, const std::string& name) {
 
 /// The document as an API server would hand it to kube-scheduler, but for its UID. kInvalid when it is no pod.
 Result<json> ToPod(const YAML::Node& document) {
-  json pod = Converter().Convert(document);
+  json pod = ToJson(document);
   if (!pod.is_object() || pod.value("kind", json()) != "Pod") return Fail(Code::kInvalid, "is not of kind Pod");
   json& metadata = Member(pod, "metadata");
   if (!metadata.value("name", json()).is_string()) return Fail(Code::kInvalid, "metadata.name is missing");
@@ -130,15 +115,17 @@ Result<> AddPods(const YAML::Node& document, int repeat, std::vector<ManifestPod
 }  // namespace
 
 Result<std::vector<ManifestPod>> ParseManifests(std::string_view yaml, const std::string& file, int repeat) {
+  const auto documents = LoadYamlDocuments(yaml, file);
+  if (!documents) return Fail(documents.error());
   std::vector<ManifestPod> pods;
   try {
     int number = 0;
-    for (const YAML::Node& document : YAML::LoadAll(std::string(yaml))) {
+    for (const YAML::Node& document : *documents) {
       ++number;
       if (auto added = AddPods(document, repeat, pods); !added) return Fail(added.error(), fmt::format("{}: document {}", file, number));
     }
   } catch (const YAML::Exception& error) {
-    return Fail(Code::kInvalid, "{}:{}: is not YAML: {}", file, error.mark.line + 1, error.msg);
+    return Fail(Code::kInvalid, "{}:{}: {}", file, error.mark.line + 1, error.msg);
   } catch (const json::exception& error) {
     return Fail(Code::kInvalid, "{}: is not a pod: {}", file, error.what());
   }

@@ -4,9 +4,8 @@
 #include <algorithm>
 #include <set>
 
-#include <yaml-cpp/yaml.h>
-
 #include "base/text_file.h"
+#include "base/yaml.h"
 #include "main/nearest.h"
 
 namespace partage::app {
@@ -127,14 +126,16 @@ class Reader {
 }  // namespace
 
 Result<std::vector<std::string>> ApplyConfigText(std::string_view text, const std::string& file, SchedulerConfig& config) {
+  const auto yaml = LoadYaml(text, file);
+  if (!yaml) return Fail(yaml.error());
   try {
     SchedulerConfig changed = config;
     Reader reader(file, changed);
-    if (auto read = reader.ReadRoot(YAML::Load(std::string(text))); !read) return Fail(read.error());
+    if (auto read = reader.ReadRoot(*yaml); !read) return Fail(read.error());
     config = std::move(changed);
     return reader.TakeIgnored();
   } catch (const YAML::Exception& error) {
-    return Fail(Code::kInvalid, "{}:{}: is not YAML: {}", file, error.mark.line + 1, error.msg);
+    return Fail(Code::kInvalid, "{}:{}: {}", file, error.mark.line + 1, error.msg);
   }
 }
 

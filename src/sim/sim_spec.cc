@@ -10,6 +10,7 @@
 #include <fmt/format.h>
 
 #include "base/text.h"
+#include "base/yaml.h"
 #include "device/allocation_codec.h"
 #include "device/inventory_codec.h"
 #include "sim/yaml_section.h"
@@ -65,15 +66,10 @@ Mode ModeOf(const Section& section) {
 }
 
 /// NUMA nodes the devices of an entry are dealt into.
-std::vector<std::int32_t> NumaNodes(const std::string& file, const Section& section) {
+std::vector<std::int32_t> NumaNodes(const Section& section) {
   const YAML::Node numa = section.Get("numa");
   if (!numa || numa.IsScalar()) return {section.Number("numa", 0, 1023, 0)};
-  std::vector<std::int32_t> nodes;
-  section.ForEach("numa", [&](const YAML::Node& element) {
-    YAML::Node single;
-    single["numa"] = element;
-    nodes.push_back(Section(file, single, {"numa"}).Number("numa", 0, 1023));
-  });
+  auto nodes = section.Numbers("numa", 0, 1023);
   if (nodes.empty()) section.Refuse("numa", "names no NUMA node");
   return nodes;
 }
@@ -91,7 +87,7 @@ void AddDevices(const std::string& file, const YAML::Node& yaml, NodeTemplate& n
   device.healthy = entry.Bool("healthy", true);
   device.cordoned = entry.Bool("cordoned", false);
   const auto count = static_cast<std::size_t>(entry.Number("count", 1, kMostDevices, 1));
-  const auto numa = NumaNodes(file, entry);
+  const auto numa = NumaNodes(entry);
   auto& devices = node.inventory.devices;
   node.groups.push_back({devices.size(), entry.Number("nvlinks", 0, 18, 0)});
   for (std::size_t i = 0; i < count; ++i) {
@@ -212,8 +208,10 @@ class Builder {
 }  // namespace
 
 Result<SimSpec> ParseSimSpec(std::string_view yaml, const std::string& file) {
+  const auto document = LoadYaml(yaml, file);
+  if (!document) return Fail(document.error());
   try {
-    const Section root(file, YAML::Load(std::string(yaml)), {"nodes", "pods"});
+    const Section root(file, *document, {"nodes", "pods"});
     Builder builder(file);
     root.ForEach("nodes", [&](const YAML::Node& node) { builder.AddNodes(node); });
     root.ForEach("pods", [&](const YAML::Node& pod) { builder.AddPod(pod); });
@@ -221,7 +219,7 @@ Result<SimSpec> ParseSimSpec(std::string_view yaml, const std::string& file) {
   } catch (const SpecError& error) {
     return Fail(Code::kInvalid, "{}", error.what());
   } catch (const YAML::Exception& error) {
-    return Fail(Code::kInvalid, "{}:{}: is not YAML: {}", file, error.mark.line + 1, error.msg);
+    return Fail(Code::kInvalid, "{}:{}: {}", file, error.mark.line + 1, error.msg);
   }
 }
 

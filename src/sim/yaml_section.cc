@@ -42,6 +42,12 @@ std::int32_t Section::Number(std::string_view member, std::int32_t min, std::int
   return value ? ToNumber(member, value, min, max) : otherwise;
 }
 
+std::vector<std::int32_t> Section::Numbers(std::string_view member, std::int32_t min, std::int32_t max) const {
+  std::vector<std::int32_t> numbers;
+  ForEach(member, [&](const YAML::Node& element) { numbers.push_back(ToNumber(member, element, min, max)); });
+  return numbers;
+}
+
 bool Section::Bool(std::string_view member, bool otherwise) const {
   const std::string text = Text(member, otherwise ? "true" : "false");
   if (text != "true" && text != "false") Refuse(member, fmt::format("{} is neither true nor false", Quoted(text)));

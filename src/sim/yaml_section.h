@@ -6,8 +6,9 @@
 #include <stdexcept>
 #include <string>
 #include <string_view>
+#include <vector>
 
-#include <yaml-cpp/yaml.h>
+#include "base/yaml.h"
 
 namespace partage::sim {
 
@@ -29,6 +30,8 @@ class Section {
   std::string Text(std::string_view member, std::string_view otherwise) const;
   std::int32_t Number(std::string_view member, std::int32_t min, std::int32_t max) const;
   std::int32_t Number(std::string_view member, std::int32_t min, std::int32_t max, std::int32_t otherwise) const;
+  /// A list of numbers; absent is an empty list.
+  std::vector<std::int32_t> Numbers(std::string_view member, std::int32_t min, std::int32_t max) const;
   bool Bool(std::string_view member, bool otherwise) const;
   /// Calls `each` for every element of a list; absent is an empty list.
   template <class Each>

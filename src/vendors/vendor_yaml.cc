@@ -4,10 +4,10 @@
 #include <map>
 
 #include <fmt/ranges.h>
-#include <yaml-cpp/yaml.h>
 
 #include "base/problem.h"
 #include "base/text.h"
+#include "base/yaml.h"
 #include "vendors/vendor.h"
 
 namespace partage::vendors {
@@ -113,12 +113,14 @@ class VendorReader {
 }  // namespace
 
 Result<Vendor> ParseVendor(const std::string& document) try {
+  const auto yaml = LoadYaml(document, "vendor document");
+  if (!yaml) return Fail(yaml.error());
   Problem problem;
-  auto vendor = VendorReader(problem).Read(YAML::Load(document));
+  auto vendor = VendorReader(problem).Read(*yaml);
   if (problem.any()) return Fail(problem.error());
   return vendor;
 } catch (const YAML::Exception& error) {
-  return Fail(Code::kInvalid, "vendor document is not YAML: {}", error.what());
+  return Fail(Code::kInvalid, "vendor document: {}", error.what());
 }
 
 }  // namespace partage::vendors

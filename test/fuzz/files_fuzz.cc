@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// What people write: configuration, kubeconfig, vendor definitions, simulated clusters; and what partagectl reads.
+// What people write: configuration, kubeconfig, vendor definitions, simulated clusters, manifests; and what partagectl reads.
 #include <sys/mman.h>
 #include <unistd.h>
 
@@ -7,7 +7,9 @@
 #include <string>
 
 #include "base/check.h"
+#include "cli/manifest.h"
 #include "cli/state_view.h"
+#include "k8s/api/decode.h"
 #include "k8s/client/config.h"
 #include "main/config_file.h"
 #include "sim/sim_spec.h"
@@ -52,6 +54,17 @@ bool AsksForMany(std::string_view input) {
 
 const Registered kSimSpec("cluster", [](std::string_view input) {
   if (!AsksForMany(input)) (void)sim::ParseSimSpec(input, "cluster.yaml");
+});
+
+const Registered kManifest("manifest", [](std::string_view input) {
+  const auto pods = cli::ParseManifests(input, "pods.yaml", 2);
+  if (!pods) return;
+  PARTAGE_CHECK(pods->size() % 2 == 0, "each pod is made twice");
+  for (const auto& made : *pods) {
+    PARTAGE_CHECK(!made.uid.empty() && !made.ns.empty(), "a pod has a UID and a namespace");
+    const auto pod = k8s::DecodePodText(made.json);
+    if (pod) PARTAGE_CHECK(pod->uid == made.uid && pod->name == made.name && pod->ns == made.ns, "and is read as the pod it is");
+  }
 });
 
 const Registered kState("state", [](std::string_view input) { (void)cli::ParseState(input); });

@@ -30,7 +30,7 @@ TEST_CASE("A vendor document fills the vendor, the rest keeps its defaults") {
 }
 
 TEST_CASE("A refusal of a vendor document names the member and its value") {
-  CHECK(Refusal({"name: [acme"}).find("vendor document 1: vendor document is not YAML") == 0);
+  CHECK(Refusal({"name: [acme"}).find("vendor document 1: vendor document:1: is not YAML") == 0);
   CHECK(Refusal({"- acme"}) == "vendor document 1: vendor must be a map");
   CHECK(Refusal({""}) == "vendor document 1: vendor must be a map");
   CHECK(Refusal({kAcme, "nmae: b"}) ==

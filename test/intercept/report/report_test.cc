@@ -382,7 +382,7 @@ TEST_CASE("Told to refuse, a process with a damaged, foreign or missing limits f
   }
 }
 
-TEST_CASE("Told to refuse, a process whose usage file cannot be used gets no memory; told to pass, it is limited by itself") {
+TEST_CASE("Told to refuse, a process whose usage file cannot be used gets no memory, told to pass, it is limited by itself") {
   const test::TempFolder folder;
   const std::string damaged = folder.Write("usage", std::string(4096, 'x'));
   Node node;

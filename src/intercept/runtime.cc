@@ -155,7 +155,10 @@ bool TakeSlot() {
   const Locked locked(g_lock);
   if (g_has_slot.load(std::memory_order_relaxed)) return true;
   const shm::Fault fault = g_region.Claim();
-  if (fault != shm::Fault::kNone) Log(Level::kError, "no place in the usage file: ", shm::Describe(fault), "; allocations are refused");
+  static bool told = false;
+  if (fault != shm::Fault::kNone && !told)
+    Log(Level::kError, "no place in the usage file: ", shm::Describe(fault), "; allocations are refused");
+  told = fault != shm::Fault::kNone;
   g_has_slot.store(fault == shm::Fault::kNone, std::memory_order_release);
   return fault == shm::Fault::kNone;
 }

@@ -332,7 +332,7 @@ TEST_CASE("A binding without a node is refused") {
   CHECK_FALSE(server.Get(fmt::format("{}/a", kPods))["spec"].contains("nodeName"));
 }
 
-TEST_CASE("A patch with a stale version is a conflict; without one it is applied") {
+TEST_CASE("A patch with a stale version is a conflict, without one it is applied") {
   Server server;
   const auto pod = server.CreatePod("a");
   const auto path = fmt::format("{}/a", kPods);

@@ -94,7 +94,7 @@ TEST_CASE("A policy that does not say it rules devices out admits them all") {
   });
 }
 
-TEST_CASE("A choice is nothing, or the right number of different places; and the same when asked twice") {
+TEST_CASE("A choice is nothing, or the right number of different places, and the same when asked twice") {
   std::mt19937_64 random(10);
   ForEachPolicy([&](const PolicySpec&, const Policy& policy) {
     for (int i = 0; i < 500; ++i) {

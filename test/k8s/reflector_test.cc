@@ -263,7 +263,7 @@ TEST_CASE("A failed read is begun again, and a continue token that aged out too"
   }
 }
 
-TEST_CASE("Objects that cannot be decoded are reported by name and stop nothing; a deletion is obeyed all the same") {
+TEST_CASE("Objects that cannot be decoded are reported by name and stop nothing, a deletion is obeyed all the same") {
   for (const bool watch_list : {true, false}) {
     Fixture t;
     t.options.watch_list = watch_list;

@@ -68,7 +68,7 @@ TEST_CASE("A process reserves up to the limit, refunds, and releases all it has"
   CHECK(region.layout().owners[0].load() == 0);
 }
 
-TEST_CASE("A limit that shrinks refuses new memory and takes nothing away; one that grows grants at once") {
+TEST_CASE("A limit that shrinks refuses new memory and takes nothing away, one that grows grants at once") {
   WithFile file;
   REQUIRE(file.region.Claim() == Fault::kNone);
   REQUIRE(file.region.Reserve(0, MemoryClass::kLinear, 80, 100));

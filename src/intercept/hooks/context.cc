@@ -19,10 +19,13 @@ constinit Lock g_creation;
 /// What lives and dies with a context.
 constexpr Kinds kOwned{Kind::kLinear, Kind::kManaged, Kind::kArray, Kind::kModule, Kind::kExternal};
 
+/// What costs nothing can be had even where nobody can account for anything.
+bool Pay(int device, std::uint64_t cost) { return cost == 0 || Afford(device, MemoryClass::kContext, cost); }
+
 /// A context of known cost: charged before it is made.
 template <class Make>
 CUresult CreateForKnown(int device, std::uint64_t cost, Make&& create) {
-  if (!Afford(device, MemoryClass::kContext, cost)) return CUDA_ERROR_OUT_OF_MEMORY;
+  if (!Pay(device, cost)) return CUDA_ERROR_OUT_OF_MEMORY;
   const CUresult result = create();
   if (result != CUDA_SUCCESS) Refund(device, MemoryClass::kContext, cost);
   return result;
@@ -31,7 +34,7 @@ CUresult CreateForKnown(int device, std::uint64_t cost, Make&& create) {
 /// A context that exists and turns out to cost this: paid for or undone.
 template <class Unmake>
 CUresult Keep(int device, std::uint64_t cost, Unmake&& undo) {
-  if (Afford(device, MemoryClass::kContext, cost)) return CUDA_SUCCESS;
+  if (Pay(device, cost)) return CUDA_SUCCESS;
   undo();
   return CUDA_ERROR_OUT_OF_MEMORY;
 }

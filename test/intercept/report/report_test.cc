@@ -13,6 +13,7 @@
 #include "shm/limits.h"
 #include "shm/region.h"
 #include "test/support/libcuda/client.h"
+#include "test/support/libcuda/control.h"
 #include "test/support/temp_folder.h"
 
 namespace partage::intercept {
@@ -193,6 +194,9 @@ TEST_CASE("What a neighbour holds beyond its due shows as less free, never as mo
           Expect(memory.total == 1024 * kMiB);
           Expect(memory.free <= 512 * kMiB);
           Expect(memory.used < 100 * kMiB);
+          nvmlMemory_t first{};  // knows no third figure: what is out of reach counts as used
+          Expect(nvmlDeviceGetMemoryInfo(NvmlDevice(2), &first) == NVML_SUCCESS);
+          Expect(first.total == memory.total && first.free <= 512 * kMiB && first.used == first.total - first.free);
         }).Good());
   REQUIRE(write(done[1], &byte, 1) == 1);
   CHECK(greedy.Good());
@@ -253,6 +257,26 @@ TEST_CASE("Utilisation is what the agent measured of the container, while it is 
           Expect(percent() == 100);
           layout->agent[0].stamp_ns.store(stamp > 60'000'000'000 ? stamp - 60'000'000'000 : 1);
           Expect(percent() == 0);
+        }).Good());
+}
+
+template <class Info>
+void ExpectEmptyWithoutAsking(nvmlReturn_t (*function)(nvmlDevice_t, unsigned*, Info*), const char* name) {
+  Info list[3];
+  unsigned count = 3;
+  Expect(function(NvmlDevice(2), &count, list) == NVML_SUCCESS && count == 0 && fakeNvmlCalls(name) == 0);
+  Expect(function(NvmlDevice(1), &count, list) == NVML_SUCCESS && fakeNvmlCalls(name) == 1);  // all of it is ours
+}
+
+TEST_CASE("Graphics and MPS lists, which cannot be told apart by container, are empty without asking the driver") {
+  const Node node;
+  CHECK(Child(node.With({}), [] {
+          ExpectEmptyWithoutAsking(nvmlDeviceGetGraphicsRunningProcesses, "nvmlDeviceGetGraphicsRunningProcesses");
+          ExpectEmptyWithoutAsking(nvmlDeviceGetGraphicsRunningProcesses_v2, "nvmlDeviceGetGraphicsRunningProcesses_v2");
+          ExpectEmptyWithoutAsking(nvmlDeviceGetGraphicsRunningProcesses_v3, "nvmlDeviceGetGraphicsRunningProcesses_v3");
+          ExpectEmptyWithoutAsking(nvmlDeviceGetMPSComputeRunningProcesses, "nvmlDeviceGetMPSComputeRunningProcesses");
+          ExpectEmptyWithoutAsking(nvmlDeviceGetMPSComputeRunningProcesses_v2, "nvmlDeviceGetMPSComputeRunningProcesses_v2");
+          ExpectEmptyWithoutAsking(nvmlDeviceGetMPSComputeRunningProcesses_v3, "nvmlDeviceGetMPSComputeRunningProcesses_v3");
         }).Good());
 }
 
@@ -382,7 +406,7 @@ TEST_CASE("Told to refuse, a process with a damaged, foreign or missing limits f
   }
 }
 
-TEST_CASE("Told to refuse, a process whose usage file cannot be used gets no memory; told to pass, it is limited by itself") {
+TEST_CASE("Told to refuse, a process whose usage file cannot be used gets no memory, told to pass, it is limited by itself") {
   const test::TempFolder folder;
   const std::string damaged = folder.Write("usage", std::string(4096, 'x'));
   Node node;

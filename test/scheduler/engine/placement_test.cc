@@ -157,7 +157,7 @@ TEST_CASE("NUMA binding keeps a container's cards on one NUMA node, whichever ha
   CHECK(node.Explain(pair).reason == Reason::kNuma);
 }
 
-TEST_CASE("Containers of one pod add up; a lone container's first choice gives way to the other's only choice") {
+TEST_CASE("Containers of one pod add up, a lone container's first choice gives way to the other's only choice") {
   OneNode node(Node("n1").Gpu(1000).Gpu(500));
   CHECK(node.Explain(Ask(1).Mib(600).App(1).Mib(600)).reason == Reason::kTogether);
   // Binpack would put the small one on the large, fuller card, the only one that takes the other.
@@ -168,7 +168,7 @@ TEST_CASE("Containers of one pod add up; a lone container's first choice gives w
   CHECK(Uuids(*placed, 1) == std::vector<std::string>{"n1-gpu0"});
 }
 
-TEST_CASE("An init container uses the room before the app does; a sidecar uses it all along") {
+TEST_CASE("An init container uses the room before the app does, a sidecar uses it all along") {
   OneNode node(Node("n1").Gpu(1000));
   CHECK(node.Place(Ask().Init(1).Mib(900).App(1).Mib(800)).has_value());
   CHECK_FALSE(node.Place(Ask().Sidecar(1).Mib(300).App(1).Mib(800)).has_value());

@@ -138,7 +138,7 @@ TEST_CASE("A decoder survives a body far larger than what it keeps memory for") 
   CHECK((*args)->names == std::vector<std::string_view>{"b"});
 }
 
-TEST_CASE("Members come in any order and, as in Go, in any case; unknown ones are skipped") {
+TEST_CASE("Members come in any order and, as in Go, in any case, unknown ones are skipped") {
   CHECK(FaultOf(R"({"NodeNames":["a"],"Nodes":null,"Pod":{"metadata":{"name":"p","uid":"u"}}})").empty());
   CHECK(FaultOf(R"( { "nodenames" : [ "a" ] , "POD" : {"metadata":{"name":"p","uid":"u"}} } )").empty());
   CHECK(FaultOf(Args(R"("More":{"deep":[[{"x":[1,2,{}]}]]},"NodeNames":["a"],"Last":1.5e3)")).empty());

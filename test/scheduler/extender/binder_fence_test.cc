@@ -94,7 +94,7 @@ TEST_CASE("A share taken in one term is not written in the next: others may have
   fenced.rig.CheckLedger(0, 0);
 }
 
-TEST_CASE("A lost reply is looked after, not written again, when the lease is lost; the permit stays until it is settled") {
+TEST_CASE("A lost reply is looked after, not written again, when the lease is lost, the permit stays until it is settled") {
   FencedRig fenced;
   fenced.rig.api().Writes({Fate::kLoseReply});
   fenced.rig.api().Reads({Fate::kLoseReply, Fate::kLoseReply});

@@ -149,7 +149,7 @@ TEST_CASE("HAMi's register, scores and cordon list make the inventory of a HAMi 
   CHECK(seen.inventory.devices[1].cordoned);
 }
 
-TEST_CASE("A HAMi node whose kubelet counts no devices any more has no healthy ones; without a count it is believed") {
+TEST_CASE("A HAMi node whose kubelet counts no devices any more has no healthy ones, without a count it is believed") {
   auto node = NodeWith({{"hami.io/node-nvidia-register", R"([{"id":"GPU-a","count":10,"devmem":100,"health":true}])"}});
   CHECK(See(node).inventory.devices.at(0).healthy);
   node.allocatable["nvidia.com/gpu"] = "10";

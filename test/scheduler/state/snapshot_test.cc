@@ -61,7 +61,7 @@ TEST_CASE("An empty index finds nothing") {
   CHECK(index.size() == 0);
 }
 
-TEST_CASE("A canonical UID survives the round trip; any other text gets a digest of its own") {
+TEST_CASE("A canonical UID survives the round trip, any other text gets a digest of its own") {
   const std::string canonical = "0f2d3c4b-5a69-7887-96a5-b4c3d2e1f001";
   CHECK(PodUid(canonical).ToString() == canonical);
   CHECK(PodUid("uid-1") == PodUid("uid-1"));

@@ -76,7 +76,7 @@ TEST_CASE("Containers that fit alone but never together are told so") {
   CHECK_THAT(OnlyWarning(desk, pod), Contains("not all of them together"));
 }
 
-TEST_CASE("A cluster without nodes, or without GPUs, is told; one that is not known yet is not judged") {
+TEST_CASE("A cluster without nodes, or without GPUs, is told, one that is not known yet is not judged") {
   Desk desk;
   const auto pod = PodJson({{"nvidia.com/gpumem", "1000"}});
   CHECK_THAT(OnlyWarning(desk, pod), Contains("no node is known"));

@@ -33,7 +33,7 @@ TEST_CASE("Every kind of device memory is taken from the device, and comes back"
   CHECK(child.Good());
 }
 
-TEST_CASE("What does not fit is refused and leaves nothing behind; managed memory always fits") {
+TEST_CASE("What does not fit is refused and leaves nothing behind, managed memory always fits") {
   Child child(kSmall, [] {
     const Started cuda;
     CUdeviceptr pointer = 0;

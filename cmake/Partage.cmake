@@ -31,8 +31,10 @@ if(CMAKE_CXX_COMPILER_ID STREQUAL "GNU" AND CMAKE_CXX_COMPILER_VERSION VERSION_L
 endif()
 if(CMAKE_UNITY_BUILD)
   set(CMAKE_UNITY_BUILD_BATCH_SIZE 5)
-  # A file that is included seems to be a header, whose unnamed namespaces would be a mistake.
-  target_compile_options(partage_flags INTERFACE -Wno-subobject-linkage)
+  if(CMAKE_CXX_COMPILER_ID STREQUAL "GNU")
+    # A file that is included seems to be a header, whose unnamed namespaces would be a mistake.
+    target_compile_options(partage_flags INTERFACE -Wno-subobject-linkage)
+  endif()
 endif()
 set(PARTAGE_TEST_PREFIX "")  # tells the sanitizers' tests apart where one ctest runs several build folders
 if(PARTAGE_SANITIZE)

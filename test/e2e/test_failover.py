@@ -121,7 +121,7 @@ class Replicas(Scenario):
         burst = Burst(self.api, least=PODS)
         burst.start()
         try:
-            eventually("the burst is under way", lambda: self.bound() >= PODS // 3, every=0.1)
+            eventually("the burst is under way", lambda: self.bound() >= PODS // 3, timeout=90, every=0.1)
             seconds, who = self.hit(how, victims, limit)
         finally:
             created = burst.finish()

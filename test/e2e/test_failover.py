@@ -246,7 +246,7 @@ class Stories:
         time.sleep(2)
         self.assertEqual([leaving], self.leaving())
         # While kube-scheduler looks at the thieves, the preemptor may still be waiting for its next turn.
-        self.api.create_pods(*(self.of_priority("normal", f"thief-{i}", 8000) for i in range(5)))
+        self.api.create_pods(*(self.of_priority("batch", f"thief-{i}", 8000) for i in range(5)))
         self.api.delete_pods(leaving)
         self.wait_bound({"urgent"}, timeout=20)
         time.sleep(1)

@@ -128,7 +128,7 @@ TEST_CASE("A pod's nominated node is merge-patched into its status, for this ver
   CHECK(client.calls[0].path == "/api/v1/namespaces/team-a/pods/p/status");
   CHECK(client.calls[0].content_type == "application/merge-patch+json");
   CHECK(json::parse(client.calls[0].body) == json{{"metadata", {{"uid", "u"}, {"annotations", {{"partage.dev/promised-node", "gpu-1"}}}}},
-                                                   {"status", {{"nominatedNodeName", "gpu-1"}}}});
+                                                  {"status", {{"nominatedNodeName", "gpu-1"}}}});
   REQUIRE(api->Nominate({"team-a", "p", "u", ""}));
   CHECK(json::parse(client.calls[1].body)["status"]["nominatedNodeName"].is_null());
   CHECK(json::parse(client.calls[1].body)["metadata"]["annotations"]["partage.dev/promised-node"].is_null());

@@ -8,6 +8,7 @@
 #include <nlohmann/json.hpp>
 
 #include "k8s/api/decode.h"
+#include "scheduler/extender/promise.h"
 
 namespace partage::scheduler {
 namespace {
@@ -70,7 +71,9 @@ class KubeClusterApi final : public ClusterApi {
     auto path = PodPath(nomination.ns, nomination.name);
     if (!path) return Fail(path.error());
     *path += "/status";
-    auto reply = Done(client_.Patch(*path, k8s::EncodeNomination(nomination), "application/merge-patch+json"), "PATCH", *path);
+    auto patch = nlohmann::json::parse(k8s::EncodeNomination(nomination));
+    patch["metadata"]["annotations"][kPromiseAnnotation.data()] = patch["status"]["nominatedNodeName"];
+    auto reply = Done(client_.Patch(*path, patch.dump(), "application/merge-patch+json"), "PATCH", *path);
     return reply ? Result<>{} : Fail(reply.error());
   }
 

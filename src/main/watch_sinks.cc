@@ -6,6 +6,7 @@
 #include <utility>
 
 #include "base/log.h"
+#include "scheduler/extender/promise.h"
 #include "scheduler/state/feed.h"
 #include "scheduler/state/quota_feed.h"
 
@@ -96,9 +97,11 @@ void PodSink::Upsert(k8s::Pod&& pod) {
   }
   const scheduler::PodRef ref = observation.pod;
   cluster_.ObservePod(std::move(observation));
-  if (!pod.node_name.empty() || pod.nominated_node.empty() || pod.deleting) return;
+  const auto promise = pod.annotations.find(scheduler::kPromiseAnnotation);
+  const std::string& node = promise != pod.annotations.end() ? promise->second : pod.nominated_node;
+  if (!pod.node_name.empty() || node.empty() || pod.deleting) return;
   // A replica that has just started has seen no filter of this pod, but must keep what another one promised it.
-  if (auto request = requests_.Of(pod); request && *request) engine_.Nominated({ref, pod.nominated_node, *std::move(request)});
+  if (auto request = requests_.Of(pod); request && *request) engine_.Nominated({ref, node, *std::move(request)});
 }
 
 void PodSink::Remove(k8s::Pod&& last_state) {

@@ -121,7 +121,7 @@ class Replicas(Scenario):
         burst = Burst(self.api, least=PODS)
         burst.start()
         try:
-            eventually("the burst is under way", lambda: self.bound() >= PODS // 3, every=0.1)
+            eventually("the burst is under way", lambda: self.bound() >= PODS // 3, timeout=90, every=0.1)
             seconds, who = self.hit(how, victims, limit)
         finally:
             created = burst.finish()
@@ -246,7 +246,7 @@ class Stories:
         time.sleep(2)
         self.assertEqual([leaving], self.leaving())
         # While kube-scheduler looks at the thieves, the preemptor may still be waiting for its next turn.
-        self.api.create_pods(*(self.of_priority("normal", f"thief-{i}", 8000) for i in range(5)))
+        self.api.create_pods(*(self.of_priority("batch", f"thief-{i}", 8000) for i in range(5)))
         self.api.delete_pods(leaving)
         self.wait_bound({"urgent"}, timeout=20)
         time.sleep(1)

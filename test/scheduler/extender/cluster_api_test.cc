@@ -120,6 +120,22 @@ TEST_CASE("An annotation of a node is merge-patched") {
   CHECK(json::parse(client.calls[0].body) == json{{"metadata", {{"annotations", {{"partage.dev/requeue", "now"}}}}}});
 }
 
+TEST_CASE("A pod's nominated node is merge-patched into its status, for this very pod, and taken away again") {
+  RecordingClient client;
+  const auto api = MakeKubeClusterApi(client);
+  REQUIRE(api->Nominate({"team-a", "p", "u", "gpu-1"}));
+  CHECK(client.calls[0].method == "PATCH");
+  CHECK(client.calls[0].path == "/api/v1/namespaces/team-a/pods/p/status");
+  CHECK(client.calls[0].content_type == "application/merge-patch+json");
+  CHECK(json::parse(client.calls[0].body) == json{{"metadata", {{"uid", "u"}, {"annotations", {{"partage.dev/promised-node", "gpu-1"}}}}},
+                                                  {"status", {{"nominatedNodeName", "gpu-1"}}}});
+  REQUIRE(api->Nominate({"team-a", "p", "u", ""}));
+  CHECK(json::parse(client.calls[1].body)["status"]["nominatedNodeName"].is_null());
+  CHECK(json::parse(client.calls[1].body)["metadata"]["annotations"]["partage.dev/promised-node"].is_null());
+  client.answer = k8s::Reply{.status = 409, .body = "{}"};
+  CHECK(api->Nominate({"team-a", "p", "u", "gpu-1"}).error().code == Code::kConflict);
+}
+
 TEST_CASE("Names that Kubernetes would not accept never reach a path") {
   RecordingClient client;
   const auto api = MakeKubeClusterApi(client);
@@ -131,6 +147,7 @@ TEST_CASE("Names that Kubernetes would not accept never reach a path") {
     binding.node = name;
     CHECK(api->WriteBinding(binding).error().code == Code::kInvalid);
     CHECK(api->GetPod(name, "p").error().code == Code::kInvalid);
+    CHECK(api->Nominate({"team-a", name, "u", "gpu-1"}).error().code == Code::kInvalid);
     CHECK(api->AnnotateNode(name, "k", "v").error().code == Code::kInvalid);
   }
   CHECK(client.calls.empty());

@@ -357,7 +357,7 @@ void Engine::Impl::Nominated(const PodRef& pod, std::string_view node) {
   if (request == nullptr || cluster_.NominalNode(pod)) return;
   const auto snapshot = cluster_.snapshot();
   const Ask ask(*request, policies_.For(*request), *snapshot->kinds);
-  (void)cluster_.Claim(pod, node, kNominationKept, {}, PlacerOf(ask));
+  (void)cluster_.Claim(pod, node, kNominationKept, {}, PlacerOf(ask), request->quota_traits);
 }
 
 std::optional<std::string> Engine::Impl::NodeWorthRetrying(const std::vector<std::string>& freed) const {

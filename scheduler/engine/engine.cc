@@ -359,7 +359,7 @@ bool Engine::Impl::ClaimNominated(const Nomination& nomination) {
   if (request == nullptr || cluster_.NominalNode(pod)) return false;
   const auto snapshot = cluster_.snapshot();
   const Ask ask(*request, policies_.For(*request), *snapshot->kinds);
-  return cluster_.Claim(pod, nomination.node, kNominationKept, {}, PlacerOf(ask)).has_value();
+  return cluster_.Claim(pod, nomination.node, kNominationKept, {}, PlacerOf(ask), request->quota_traits).has_value();
 }
 
 std::optional<std::string> Engine::Impl::NodeWorthRetrying(const std::vector<std::string>& freed) const {

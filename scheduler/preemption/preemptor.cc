@@ -9,6 +9,7 @@
 
 #include <fmt/format.h>
 
+#include "base/fault_point.h"
 #include "base/log.h"
 #include "base/mutex.h"
 #include "base/ticker.h"
@@ -199,7 +200,8 @@ class Preemptor::Impl {
     if (clock_.Now() >= pending.give_up) return Drop(pending, term);
     cluster_.RenewClaim(pending.pod, options_.hold);
     for (const PodRef& victim : std::exchange(pending.unsent, {})) {
-      const auto answer = Send(victim, false, term);
+      const auto answer = Evict(victim, pending.pod, term);
+      if (!answer && answer.error().code == Code::kNotFound) return true;
       if (!answer && answer.error().code != Code::kInvalid) pending.unsent.push_back(victim);
       if (answer == Evicted::kYes || answer == Evicted::kGone) cluster_.NoteEvicted(PodUid(victim.uid));
       if (answer == Evicted::kYes) Tell(victim, pending.pod);
@@ -255,7 +257,7 @@ class Preemptor::Impl {
 
   Outcome Try(const Engine::Preemptor& waiting, WriteFence::Term term) PARTAGE_REQUIRES(mutex_) {
     const auto snapshot = CurrentIndex(waiting);
-    if (snapshot == nullptr) return Outcome::kLost;
+    if (snapshot == nullptr || cluster_.InFlight(waiting.pod)) return Outcome::kLost;
     const Ask ask(*waiting.request, engine_.PoliciesFor(*waiting.request), *snapshot->kinds);
     std::vector<std::string_view> nodes;
     for (const NodeId id : *waiting.nodes) nodes.push_back(snapshot->index->Name(id));
@@ -264,12 +266,18 @@ class Preemptor::Impl {
       const auto plan = ChoosePlan(cluster_, nodes, {ask, waiting.pod.priority, [&](const PodUid& uid) { return spared.contains(uid); }});
       if (!plan) return spared.empty() ? Outcome::kNobody : Outcome::kProtected;
       if (plan->victims.empty()) return Outcome::kComingFree;
-      if (!cluster_.Claim(waiting.pod, plan->node, options_.hold, UidsOf(*plan), PlacerOf(ask), waiting.request->quota_traits)) continue;
+      FaultPoint("preempt.claim.before");
+      const auto claimed =
+          cluster_.Claim(waiting.pod, plan->node, options_.hold, UidsOf(*plan), PlacerOf(ask), waiting.request->quota_traits);
+      // Its quota has been used up since its last filter; whoever is evicted, the next one will tell it so.
+      if (!claimed && claimed.error().code == Code::kInvalid) return Outcome::kLost;
+      if (!claimed) continue;
+      FaultPoint("preempt.claim.after");
       const auto outcome = Carry(waiting.pod, *plan, spared, term);
       if (outcome != Outcome::kEvicting) cluster_.DropClaim(waiting.pod);
       if (outcome != Outcome::kProtected) return outcome;
     }
-    return Outcome::kProtected;
+    return spared.empty() ? Outcome::kLost : Outcome::kProtected;
   }
 
   // kProtected: one of them may not be evicted, and is among the spared now.
@@ -290,7 +298,7 @@ class Preemptor::Impl {
   Outcome AskAll(const std::vector<PodRef>& victims, Uids& spared, WriteFence::Term term) PARTAGE_REQUIRES(mutex_) {
     bool all = true;
     for (const PodRef& victim : victims) {
-      const auto answer = Send(victim, true, term);
+      const auto answer = AskToEvict(victim, term);
       if (!answer && answer.error().code != Code::kUnknown) return Failed(answer.error());
       if (answer && *answer != Evicted::kProtected) continue;
       Spare(victim, spared);
@@ -322,7 +330,8 @@ class Preemptor::Impl {
     Pending pending{pod, UidsOf(plan), {}, clock_.Now() + kLongestWait, true};
     bool begun = false;
     for (const PodRef& victim : victims) {
-      const auto answer = Send(victim, false, term);
+      const auto answer = Evict(victim, pod, term);
+      if (!answer && answer.error().code == Code::kNotFound) return Outcome::kLost;
       if (answer == Evicted::kProtected) {  // the budget was used up since, perhaps by another victim
         Spare(victim, spared);
         return Outcome::kProtected;
@@ -340,6 +349,22 @@ class Preemptor::Impl {
     events_.Post(PreemptingEvent(pod, plan.node));
     pending_.insert_or_assign(pod.uid, std::move(pending));
     return Outcome::kEvicting;
+  }
+
+  // kNotFound: the waiting pod has no claim any more. An answer takes seconds where the API server is slow: it may be gone by now, or fit elsewhere.
+  Result<Evicted> Evict(const PodRef& victim, const PodRef& pod, WriteFence::Term term) PARTAGE_REQUIRES(mutex_) {
+    FaultPoint("preempt.evict.before");
+    if (!cluster_.ClaimedNode(pod)) return Fail(Code::kNotFound, "pod {} has no claim any more", pod.FullName());
+    auto answer = Send(victim, false, term);
+    FaultPoint("preempt.evict.after");
+    return answer;
+  }
+
+  Result<Evicted> AskToEvict(const PodRef& victim, WriteFence::Term term) PARTAGE_REQUIRES(mutex_) {
+    FaultPoint("preempt.ask.before");
+    auto answer = Send(victim, true, term);
+    FaultPoint("preempt.ask.after");
+    return answer;
   }
 
   Result<Evicted> Send(const PodRef& victim, bool dry_run, WriteFence::Term term) PARTAGE_REQUIRES(mutex_) {

@@ -5,7 +5,7 @@
 
 namespace partage {
 
-/// Where a process can be made to die, or another thread's turn can be taken: before and after every side effect of a bind. Only in builds with the CMake
+/// Where a process can be made to die, or another thread's turn can be taken: before and after every side effect of a bind or a preemption. Only in builds with the CMake
 /// option PARTAGE_FAULT_POINTS (presets dev, asan, tsan); everywhere else, in what ships above all, a fault point is nothing at all.
 ///
 /// There, the environment variable PARTAGE_FAULT_POINT=NAME or NAME:N makes the process kill itself (SIGKILL) when it passes NAME for the Nth time, and a test
@@ -13,7 +13,7 @@ namespace partage {
 #ifdef PARTAGE_FAULT_POINTS
 void FaultPoint(std::string_view name);
 
-/// Called at every fault point by the thread that passes it, with no lock held; it may throw. nullptr: none.
+/// Called at every fault point by the thread that passes it, with no lock held but the preemptor's own; it may throw. nullptr: none.
 using FaultHook = void (*)(std::string_view name);
 void SetFaultHook(FaultHook hook);
 #else

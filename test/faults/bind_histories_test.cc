@@ -3,17 +3,21 @@
 // choose others.
 #include <cstdio>
 #include <cstdlib>
+#include <string_view>
 
 #include <fmt/format.h>
 #include <catch2/catch.hpp>
 
+#include "base/log.h"
 #include "test/faults/bind_history.h"
 
 namespace partage::test {
 namespace {
 
-constexpr const char* kPoints[] = {"reserve.before", "reserve.after", "write.before",     "write.after",
-                                   "commit.before",  "commit.after",  "give-back.before", "give-back.after"};
+constexpr const char* kPoints[] = {"bind.reserve.before",  "bind.reserve.after",  "bind.write.before",     "bind.write.after",
+                                   "bind.commit.before",   "bind.commit.after",   "bind.give-back.before", "bind.give-back.after",
+                                   "preempt.claim.before", "preempt.claim.after", "preempt.ask.before",    "preempt.ask.after",
+                                   "preempt.evict.before", "preempt.evict.after"};
 
 unsigned Wish(const char* name, unsigned otherwise) {
   const char* text = std::getenv(name);
@@ -30,9 +34,10 @@ void LiveThrough(unsigned first, unsigned count) {
   for (const auto& [what, times] : happened) std::printf("%-32s %10llu\n", what.c_str(), static_cast<unsigned long long>(times));
   for (const char* point : kPoints) {
     INFO(point);
-    CHECK(happened[fmt::format("died at bind.{}", point)] > count / 100);
+    CHECK(happened[fmt::format("died at {}", point)] > count / (std::string_view(point).starts_with("bind.") ? 100 : 1000));
   }
-  for (const char* what : {"bound", "failed: conflict", "late write", "event repeated", "relist", "turn taken"}) {
+  for (const char* what : {"bound", "failed: conflict", "late write", "event repeated", "relist", "turn taken", "eviction asked",
+                           "eviction sent", "quota changed"}) {
     INFO(what);
     CHECK(happened[what] > count / 100);
   }
@@ -40,6 +45,7 @@ void LiveThrough(unsigned first, unsigned count) {
 
 // The n-th quarter of the seeds, a test of its own, so that they run side by side.
 void LiveThroughQuarter(unsigned n) {
+  (void)log::Configure("error", "text");
   Happened happened;
   if (const unsigned seed = Wish("PARTAGE_SEED", 0)) {
     CHECK(BindHistory(seed, true, happened).Run() == "");

@@ -16,7 +16,11 @@ namespace {
 
 constexpr int kNodes = 2, kGpus = 2, kGpuMib = 10000;
 constexpr int kMostPods = 12;
-constexpr int kSteps = 60;
+constexpr std::int32_t kPriorities[] = {0, 0, 0, 10, 10, 100}, kUrgent = 100;
+// Of this namespace alone there are quotas.
+constexpr const char* kCapped = "d";
+constexpr const char* kGuarded = "guarded";
+constexpr int kSteps = 80;
 constexpr int kDeepest = 3;  // turns of other threads inside one another
 
 /// The process dies here.
@@ -36,10 +40,12 @@ std::string NodeText(int node) {
                      node, devices);
 }
 
-std::string PodText(const std::string& name, const std::string& uid, int mib, int gpus) {
+std::string PodText(const Asked& asked, const std::string& uid, int gpus, bool guarded) {
+  const auto slash = asked.full_name.find('/');
   return fmt::format(
-      R"({{"metadata":{{"name":"{}","namespace":"d","uid":"{}"}},"spec":{{"containers":[{{"name":"c","resources":{{"limits":{{"nvidia.com/gpu":"{}","nvidia.com/gpumem":"{}"}}}}}}]}}}})",
-      name, uid, gpus, mib);
+      R"({{"metadata":{{"name":"{}","namespace":"{}","uid":"{}","labels":{{"app":"{}"}}}},"spec":{{"priority":{},"priorityClassName":"{}","preemptionPolicy":"{}","containers":[{{"name":"c","resources":{{"limits":{{"nvidia.com/gpu":"{}","nvidia.com/gpumem":"{}"}}}}}}]}}}})",
+      asked.full_name.substr(slash + 1), asked.full_name.substr(0, slash), uid, guarded ? kGuarded : "other", asked.priority,
+      asked.priority == kUrgent ? "urgent" : "usual", asked.never_preempts ? "Never" : "PreemptLowerPriority", gpus, asked.mib / gpus);
 }
 
 void AddUsage(std::string_view pod, const std::vector<device::UuidUsage>& usage, Held& by_device, Held& by_pod) {
@@ -76,6 +82,7 @@ BindHistory::BindHistory(unsigned seed, bool tell, Happened& happened)
   for (int node = 0; node < kNodes; ++node) server_.Put(Kind::kNodes, NodeText(node));
   life_ = std::make_unique<SchedulerLife>(server_, api_, clock_, vendors_);
   current = this;
+  api_.OnEviction([this](const k8s::Eviction& eviction) { CheckEviction(eviction); });
   SetFaultHook([](std::string_view name) { current->AtFaultPoint(name); });
 }
 
@@ -93,11 +100,13 @@ std::string BindHistory::Run() {
     }
   }
   if (fault_.empty()) ComeToRest();
-  return fault_.empty() ? Judge() : fault_;
+  if (fault_.empty()) fault_ = Judge();
+  if (fault_.empty()) EndAll();
+  return fault_.empty() ? JudgeEmpty() : fault_;
 }
 
 void BindHistory::Step() {
-  switch (Below(12)) {
+  switch (Below(18)) {
     case 0:
     case 1: return Submit();
     case 2: return End();
@@ -107,21 +116,29 @@ void BindHistory::Step() {
     case 6:
     case 7:
     case 8: return AdvanceSome();
-    case 9: return SeeEvents();
-    case 10: return PassTime();
-    default: return ChangeWeather();
+    case 9:
+    case 10: return SeeEvents();
+    case 11: return PassTime();
+    case 12: return ChangeWeather();
+    case 13: return OneIn(3) ? ChangeBudget() : ChangeQuota();
+    case 14: return EndLeaving();
+    case 15: return OneIn(4) ? Promise() : Preempt();
+    default: return Preempt();
   }
 }
 
 // Some names are used again, for a pod with another UID.
 void BindHistory::Submit() {
   if (server_.Size(Kind::kPods) >= kMostPods) return;
-  const auto name = fmt::format("p{}", OneIn(3) ? Below(kMostPods) : pods_made_);
-  if (server_.Get(Kind::kPods, "d/" + name)) return;
-  const auto uid = fmt::format("uid-{}", pods_made_++);
+  const auto name = fmt::format("{}/p{}", OneIn(2) ? kCapped : "e", OneIn(3) ? Below(kMostPods) : pods_made_);
+  if (server_.Get(Kind::kPods, name)) return;
+  const auto uid = fmt::format("00000000-0000-4000-8000-{:012}", pods_made_++);  // only UUIDs come back from the ledger as they were
   const int mib = 1000 * (2 + Below(8)), gpus = OneIn(4) ? 2 : 1;
-  Tell(fmt::format("{} ({}) asks for {} x {} MiB", name, uid, gpus, mib));
-  server_.Put(Kind::kPods, PodText(name, uid, mib, gpus));
+  const Asked asked{name, std::int64_t{mib} * gpus, kPriorities[Below(std::size(kPriorities))], OneIn(6)};
+  Tell(fmt::format("{} ({}, priority {}{}) asks for {} x {} MiB", name, uid, asked.priority, asked.never_preempts ? ", never" : "", gpus,
+                   mib));
+  server_.Put(Kind::kPods, PodText(asked, uid, gpus, OneIn(4)));
+  asked_[uid] = asked;
 }
 
 void BindHistory::End() {
@@ -156,7 +173,10 @@ void BindHistory::AdvanceSome() {
   auto& bind = *idle[static_cast<std::size_t>(Below(static_cast<int>(idle.size())))];
   const auto pod = bind.attempt.pod();
   const auto node = bind.attempt.node();
-  if (const auto outcome = life_->Advance(bind)) CheckOutcome(pod, node, *outcome);
+  attempts_.push_back(pod.uid);
+  const auto outcome = life_->Advance(bind);
+  attempts_.pop_back();
+  if (outcome) CheckOutcome(pod, node, *outcome);
 }
 
 // A pod that was reported bound is bound where it was said, unless it is gone meanwhile.
@@ -165,6 +185,8 @@ void BindHistory::CheckOutcome(const scheduler::PodRef& pod, const std::string& 
   ++happened_[outcome ? "bound" : fmt::format("failed: {}", ToString(outcome.error().code))];
   const auto live = server_.Get(Kind::kPods, pod.FullName());
   if (!outcome || !live || (*live)["metadata"]["uid"] != pod.uid) return;
+  // Only pods that run are asked whether a budget protects them.
+  if ((*live)["status"].value("phase", "") == "") server_.Patch(Kind::kPods, pod.FullName(), {{"status", {{"phase", "Running"}}}});
   if ((*live)["spec"].value("nodeName", "") != node) fault_ = fmt::format("{} was reported bound to {} and is not", pod.uid, node);
 }
 
@@ -192,6 +214,8 @@ void BindHistory::ChangeWeather() {
 
 void BindHistory::AtFaultPoint(std::string_view name) {
   ++happened_[fmt::format("passed {}", name)];
+  if (name == "bind.reserve.after") CheckQuotas();
+  if (name == "preempt.claim.after") NoteClaims();
   if (at_rest_) return;
   if (OneIn(25)) {
     Tell(fmt::format("dies at {}", name));
@@ -209,6 +233,8 @@ void BindHistory::AtFaultPoint(std::string_view name) {
 // What the dead process had sent has arrived, or never will, before its successor reads the cluster: the connections died with it, and starting takes time.
 void BindHistory::Die() {
   depth_ = 0;
+  attempts_.clear();
+  preempting_ = false;
   while (api_.held_up() > 0) api_.Release(OneIn(2));
   life_.reset();
   life_ = std::make_unique<SchedulerLife>(server_, api_, clock_, vendors_);
@@ -218,15 +244,42 @@ void BindHistory::ComeToRest() {
   Tell("to rest");
   at_rest_ = true;
   api_.Set(Weather::kFine);
+  server_.SetBudget(kGuarded, std::nullopt);
   while (api_.held_up() > 0) api_.Release(OneIn(2));
-  for (int round = 0; round < 50 && (!life_->binds().empty() || life_->Behind()); ++round) {
-    clock_.Advance(std::chrono::seconds(1));
+  // Long enough for a preemptor to be tried again after its longest pause, and for what then comes of it to end.
+  for (int round = 0; round < 30; ++round) {
+    clock_.Advance(std::chrono::seconds(10));
     while (life_->Behind()) life_->SeeEvent(dice_, false);
     life_->Expire();
     if (!life_->binds().empty()) AdvanceSome();
+    Preempt();
+    EndLeaving();
   }
-  clock_.Advance(std::chrono::minutes(1));
-  life_->Expire();
+  while (life_->Behind()) life_->SeeEvent(dice_, false);
+}
+
+// All pods go. Room, quotas and memory must then be as if none had ever been there.
+void BindHistory::EndAll() {
+  for (const auto& pod : Pods()) server_.Remove(Kind::kPods, pod.FullName());
+  while (life_->Behind()) life_->SeeEvent(dice_, false);
+}
+
+std::string BindHistory::JudgeEmpty() {
+  const auto counts = life_->cluster().counts();
+  if (counts.pods_bound + counts.reserved + counts.nominal + counts.claimed > 0) {
+    return fmt::format("no pod is left, but {} are bound, {} reserved, {} nominal, {} claimed", counts.pods_bound, counts.reserved,
+                       counts.nominal, counts.claimed);
+  }
+  std::string fault;
+  life_->cluster().VisitQuotas([&](const auto& entry) {
+    if (entry.used != 0) fault = fmt::format("no pod is left, but the quota {} counts {} MiB", entry.name, entry.used);
+  });
+  const Asked whole{"e/whole", std::int64_t{kGpuMib} * kGpus, 0, false};
+  const auto pod = k8s::DecodePodText(PodText(whole, "00000000-0000-4000-8000-00000000aaaa", kGpus, false)).value();
+  for (int node = 0; node < kNodes && fault.empty(); ++node) {
+    if (!life_->Fits(pod, fmt::format("n{}", node))) fault = fmt::format("no pod is left, but not all of n{} can be had", node);
+  }
+  return fault;
 }
 
 std::string BindHistory::Judge() {
@@ -246,8 +299,10 @@ std::string BindHistory::Judge() {
   }
   if (auto sound = life_->cluster().CheckInvariants(); !sound) return sound.error().message;
   const auto counts = life_->cluster().counts();
-  if (counts.reserved + counts.nominal + counts.overcommitted_devices + counts.quarantined_nodes > 0)
-    return "something is held that nobody is at";
+  if (counts.reserved + counts.nominal + counts.claimed + counts.overcommitted_devices + counts.quarantined_nodes > 0) {
+    return fmt::format("{} shares are reserved, {} nominal, {} claimed, and nobody is at it; {} devices over-committed, {} nodes closed",
+                       counts.reserved, counts.nominal, counts.claimed, counts.overcommitted_devices, counts.quarantined_nodes);
+  }
   return Difference(truth, ledger);
 }
 

@@ -11,10 +11,12 @@
 #include <vector>
 
 #include "main/watch_sinks.h"
+#include "metrics/registry.h"
 #include "scheduler/engine/engine.h"
 #include "scheduler/extender/bind_attempt.h"
 #include "scheduler/extender/pod_request.h"
 #include "scheduler/extender/write_fence.h"
+#include "scheduler/preemption/preemptor.h"
 #include "test/faults/in_process_api.h"
 #include "test/support/manual_clock.h"
 
@@ -46,6 +48,11 @@ class SchedulerLife {
   /// Ends binds whose time is up before anything was written, as the Binder does.
   void Expire();
 
+  /// The preemptor's turn.
+  void Preempt();
+  /// A pod's filter on one node alone.
+  bool Fits(const k8s::Pod& pod, std::string_view node);
+
   /// A full read through the sinks, and whether events of the watch have not been seen.
   void Relist();
   bool Behind() const;
@@ -60,7 +67,12 @@ class SchedulerLife {
     Kind kind;
     std::string type, text;
   };
+  struct Silence final : scheduler::EventSink {
+    void Post(scheduler::PodEvent) override {}
+  };
   void Take(const Seen& event);
+  bool BehindOn(Kind kind) const;
+  scheduler::PodInput InputOf(const k8s::Pod& pod) const;
   template <class Sink, class Decode>
   void ListInto(Kind kind, Sink& sink, Decode decode);
 
@@ -74,13 +86,26 @@ class SchedulerLife {
   scheduler::BindContext context_;
   app::NodeSink node_sink_;
   app::PodSink pod_sink_;
+  app::QuotaSink quota_sink_;
+  Silence events_;
+  metrics::Registry registry_;
+  scheduler::Preemptor preemptor_;
   std::array<std::uint64_t, kKindCount> version_{};
   std::vector<Seen> seen_;
   std::vector<std::unique_ptr<Bind>> binds_;  // last: reservations give back to the cluster
 };
 
-/// A random history of a small cluster, made by its seed alone: pods come and go, are scheduled and bound, in all weathers, with watches that lag, repeat and
-/// turn events round; and at fault points other threads take their turn, or the process dies and another starts. Used by one thread, one at a time in a process.
+/// What a pod was made with, to be held against what the ledger and the annotations say of it.
+struct Asked {
+  std::string full_name;
+  std::int64_t mib = 0;  ///< on all its GPUs together
+  std::int32_t priority = 0;
+  bool never_preempts = false;
+};
+
+/// A random history of a small cluster, made by its seed alone: pods of several priorities come and go, are scheduled, bound and preempted, under quotas and disruption
+/// budgets that come, change and go, in all weathers, with watches that lag, repeat and turn events round; and at fault points other threads take their turn, or
+/// the process dies and another starts. Used by one thread, one at a time in a process.
 class BindHistory {
  public:
   BindHistory(unsigned seed, bool tell, Happened& happened);
@@ -98,11 +123,23 @@ class BindHistory {
   void SeeEvents();
   void PassTime();
   void ChangeWeather();
+  void ChangeQuota();
+  void ChangeBudget();
+  void EndLeaving();
+  void Promise();
+  void Preempt();
+  void TryWaiting();
+  void NoteClaims();
+  void CheckEviction(const k8s::Eviction& eviction);
+  void CheckQuotas();
   void AtFaultPoint(std::string_view name);
   void Die();
   void ComeToRest();
   void CheckOutcome(const scheduler::PodRef& pod, const std::string& node, const Result<>& outcome);
   std::string Judge();
+  void EndAll();
+  std::string JudgeEmpty();
+  bool Holds(const std::string& uid, const Asked& asked);
   std::vector<k8s::Pod> Pods() const;
   int Below(int n) { return std::uniform_int_distribution<int>(0, n - 1)(dice_); }
   bool OneIn(int n) { return Below(n) == 0; }
@@ -117,7 +154,11 @@ class BindHistory {
   InProcessApi api_;
   std::unique_ptr<SchedulerLife> life_;
   int pods_made_ = 0;
-  int depth_ = 0;  // turns of other threads inside one another
+  std::map<std::string, Asked> asked_;                    // by UID
+  std::vector<std::string> attempts_;                     // UIDs of the binds that are having their turn, inside one another
+  bool preempting_ = false;                               // the preemptor has one thread
+  std::set<std::pair<std::string, std::string>> claims_;  // node and the ledger's word for a pod's UID, this turn of the preemptor
+  int depth_ = 0;                                         // turns of other threads inside one another
   bool at_rest_ = false;
   std::string fault_;
 };

@@ -1,12 +1,14 @@
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
 
+#include <functional>
 #include <string>
 #include <utility>
 #include <vector>
 
 #include "k8s/api/binding.h"
 #include "k8s/api/decode.h"
+#include "k8s/api/eviction.h"
 #include "k8s/client/client.h"
 #include "scheduler/extender/cluster_api.h"
 #include "test/support/fake_api_server.h"
@@ -34,7 +36,7 @@ class InProcessApi final : public scheduler::ClusterApi {
 
   Result<> WriteBinding(const k8s::Binding& binding) override {
     const Weather weather = weather_;
-    if (weather == Weather::kHeldUp) held_up_.push_back(binding);
+    if (weather == Weather::kHeldUp) held_up_.push_back([this, binding] { (void)Execute(binding); });
     if (const auto lost = NotExecuted(weather)) return Fail(*lost);
     auto written = Execute(binding);
     if (weather == Weather::kReplyLost) return Fail(Code::kUnknown, "connection reset");
@@ -49,16 +51,26 @@ class InProcessApi final : public scheduler::ClusterApi {
     return k8s::DecodePodText(answer.body);
   }
 
-  Result<Evicted> Evict(const k8s::Eviction&) override { return Evicted::kProtected; }
+  Result<Evicted> Evict(const k8s::Eviction& eviction) override {
+    if (on_eviction_) on_eviction_(eviction);
+    const Weather weather = weather_;
+    if (weather == Weather::kHeldUp) held_up_.push_back([this, eviction] { (void)Execute(eviction); });
+    if (const auto lost = NotExecuted(weather)) return Fail(*lost);
+    auto evicted = Execute(eviction);
+    if (weather == Weather::kReplyLost) return Fail(Code::kUnknown, "connection reset");
+    return evicted;
+  }
+  /// Called when an eviction is sent, whatever comes of it.
+  void OnEviction(std::function<void(const k8s::Eviction&)> look) { on_eviction_ = std::move(look); }
 
   Result<> AnnotateNode(const std::string&, const std::string&, const std::string&) override { return {}; }
 
   std::size_t held_up() const { return held_up_.size(); }
   /// The oldest request that was held up arrives, or is lost for good.
   void Release(bool executed) {
-    const k8s::Binding binding = held_up_.front();
+    const auto request = held_up_.front();
     held_up_.erase(held_up_.begin());
-    if (executed) (void)Execute(binding);
+    if (executed) request();
   }
 
  private:
@@ -81,9 +93,19 @@ class InProcessApi final : public scheduler::ClusterApi {
     return {};
   }
 
+  Result<Evicted> Execute(const k8s::Eviction& eviction) {
+    const std::string path = "/api/v1/namespaces/" + eviction.ns + "/pods/" + eviction.name + "/eviction";
+    const auto answer = server_.Call("POST", path, k8s::EncodeEviction(eviction));
+    if (answer.status == 404 || answer.status == 409) return Evicted::kGone;
+    if (answer.status == 429) return Evicted::kProtected;  // the fake one throttles nobody by itself
+    if (const auto error = ErrorIn(answer)) return Fail(*error);
+    return Evicted::kYes;
+  }
+
   FakeApiServer& server_;
+  std::function<void(const k8s::Eviction&)> on_eviction_;
   Weather weather_ = Weather::kFine;
-  std::vector<k8s::Binding> held_up_;
+  std::vector<std::function<void()>> held_up_;
 };
 
 }  // namespace partage::test

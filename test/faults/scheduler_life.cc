@@ -16,6 +16,12 @@ std::string TextOf(const StoredObject& object) {
   return text;
 }
 
+template <class Sink, class Object>
+void Tell(Sink& sink, const std::string& type, Object object) {
+  type == "DELETED" ? sink.Remove(std::move(object)) : sink.Upsert(std::move(object));
+  sink.Flush();
+}
+
 }  // namespace
 
 SchedulerLife::SchedulerLife(FakeApiServer& server, InProcessApi& api, const ManualClock& clock, const vendors::Catalog& vendors)
@@ -26,16 +32,28 @@ SchedulerLife::SchedulerLife(FakeApiServer& server, InProcessApi& api, const Man
       requests_(vendors),
       context_{*engine_, api, vendors, requests_, fence_, clock, [](const Result<>&) {}},
       node_sink_(cluster_, vendors, [] {}),
-      pod_sink_(*engine_, vendors, [] {}) {
+      pod_sink_(*engine_, vendors, [] {}),
+      quota_sink_(cluster_, vendors),
+      preemptor_(*engine_, api, events_, clock, {}, registry_) {
   Relist();
 }
 
 std::string SchedulerLife::Filter(const k8s::Pod& pod) {
   const std::vector<std::string_view> candidates = {"n0", "n1"};
-  const auto outcome =
-      engine_->Filter({.pod = scheduler::RefOf(pod), .request = requests_.Of(pod), .has_soft_preferences = false}, candidates);
+  const auto outcome = engine_->Filter(InputOf(pod), candidates);
   return outcome.fitting_names.empty() ? std::string() : std::string(outcome.fitting_names.front());
 }
+
+scheduler::PodInput SchedulerLife::InputOf(const k8s::Pod& pod) const {
+  return {scheduler::RefOf(pod), requests_.Of(pod), false, pod.never_preempts};
+}
+
+bool SchedulerLife::Fits(const k8s::Pod& pod, std::string_view node) {
+  const std::vector<std::string_view> candidates = {node};
+  return !engine_->Filter(InputOf(pod), candidates).fitting.empty();
+}
+
+void SchedulerLife::Preempt() { preemptor_.Tick(); }
 
 void SchedulerLife::StartBind(const scheduler::PodRef& pod, const std::string& node) {
   binds_.push_back(std::make_unique<Bind>(context_, pod, node, clock_.Now() + kDeadline));
@@ -73,31 +91,35 @@ void SchedulerLife::ListInto(Kind kind, Sink& sink, Decode decode) {
 
 void SchedulerLife::Relist() {
   ListInto(Kind::kNodes, node_sink_, k8s::DecodeNodeText);
+  ListInto(Kind::kQuotas, quota_sink_, k8s::DecodeResourceQuotaText);
   ListInto(Kind::kPods, pod_sink_, k8s::DecodePodText);
 }
 
-bool SchedulerLife::Behind() const {
-  const auto changes = server_.store().Since(Kind::kPods, {}, version_[static_cast<std::size_t>(Kind::kPods)], {});
-  return !changes->changes.empty();
+bool SchedulerLife::BehindOn(Kind kind) const {
+  return !server_.store().Since(kind, {}, version_[static_cast<std::size_t>(kind)], {})->changes.empty();
 }
 
+bool SchedulerLife::Behind() const { return BehindOn(Kind::kPods) || BehindOn(Kind::kQuotas); }
+
+// Pods' events alone come again: a quota of whom an old event followed the last one would live on.
 void SchedulerLife::SeeEvent(std::mt19937& dice, bool again) {
   if (again && !seen_.empty()) return Take(seen_[dice() % seen_.size()]);
-  auto& version = version_[static_cast<std::size_t>(Kind::kPods)];
-  const auto changes = server_.store().Since(Kind::kPods, {}, version, {});
+  const Kind kind = BehindOn(Kind::kQuotas) && dice() % 2 == 0 ? Kind::kQuotas : Kind::kPods;
+  auto& version = version_[static_cast<std::size_t>(kind)];
+  const auto changes = server_.store().Since(kind, {}, version, {});
   if (changes->changes.empty()) return;
   const auto& change = changes->changes.front();
   version = change.object->version;
-  const Seen event{Kind::kPods, std::string(change.type), TextOf(*change.object)};
+  const Seen event{kind, std::string(change.type), TextOf(*change.object)};
   Take(event);
+  if (kind == Kind::kQuotas) return;
   if (seen_.size() == kRemembered) seen_.erase(seen_.begin());
   seen_.push_back(event);
 }
 
 void SchedulerLife::Take(const Seen& event) {
-  auto pod = k8s::DecodePodText(event.text).value();
-  event.type == "DELETED" ? pod_sink_.Remove(std::move(pod)) : pod_sink_.Upsert(std::move(pod));
-  pod_sink_.Flush();
+  if (event.kind == Kind::kQuotas) return Tell(quota_sink_, event.type, k8s::DecodeResourceQuotaText(event.text).value());
+  Tell(pod_sink_, event.type, k8s::DecodePodText(event.text).value());
 }
 
 }  // namespace partage::test

@@ -97,6 +97,41 @@ class Cast {
   Preemptor preemptor_;
 };
 
+TEST_CASE_METHOD(Cast, "A pod whose quota was used up after its filter evicts nobody, and no budget is blamed") {
+  Bind("a", 800, "n1", 1);
+  Bind("b", 800, "n2", 1);
+  REQUIRE_FALSE(Filter("high", 900, 10));
+  crowd_.cluster().ObserveQuota({.ns = "default",
+                                 .name = "q",
+                                 .resource_version = 1,
+                                 .limits = {{"limits.nvidia.com/gpumem", "nvidia", QuotaLimit::Of::kMemory, 500}},
+                                 .scopes = {},
+                                 .error = {}});
+  TickAfter(0s);
+  CHECK(Asked().empty());
+  CHECK(events_.events.empty());
+  CHECK_FALSE(Claimed("high").has_value());
+  CHECK(Counted(metrics::kPreemptionProtected) == 0);
+  CHECK(registry_.Expose().find("outcome=\"lost\"} 1") != std::string::npos);
+  crowd_.cluster().ObserveQuota({.ns = "default", .name = "q", .resource_version = 2, .limits = {}, .scopes = {}, .error = {}});
+  TickAfter(3s);
+  CHECK(Claimed("high").has_value());
+}
+
+TEST_CASE_METHOD(Cast, "A pod that is gone while its victims are asked to leave costs no further victim") {
+  for (const auto* name : {"a", "b"}) Bind(name, 400, "n1", 1);
+  Bind("c", 1000, "n2", 20);
+  REQUIRE_FALSE(Filter("high", 1000, 10));
+  api_.Evictions([&](const k8s::Eviction& eviction) -> std::optional<Result<Evicted>> {
+    if (!eviction.dry_run) crowd_.Gone("high");
+    return std::nullopt;
+  });
+  TickAfter(0s);
+  CHECK(Asked().size() == 2);
+  CHECK(Sent().size() == 1);
+  CHECK(preemptor_.pending() == 0);
+}
+
 TEST_CASE_METHOD(Cast, "A refused pod of higher priority gets the share of the lowest, once that pod is gone") {
   Bind("a", 800, "n1", 5);
   Bind("b", 800, "n2", 1);

@@ -105,6 +105,52 @@ void EngineFilter(benchmark::State& state) {
 BENCHMARK(EngineFilter)->ArgNames({"candidates", "form"})->ArgsProduct({{kNodes}, {0, 1, 2, 3, 4, 5, 6, 7}})->Unit(benchmark::kMicrosecond);
 BENCHMARK(EngineFilter)->ArgNames({"candidates", "form"})->Args({500, 0})->Args({5000, 0})->Unit(benchmark::kMicrosecond);
 
+scheduler::PodRef Claimant(int i) { return {fmt::format("claims-{}", i), "waits", MakeUuid(9, static_cast<std::uint64_t>(i)), 10}; }
+
+// So many nodes are claimed by pods that others are evicted for, each of a namespace with a quota; the pod's own namespace has one too.
+void EngineFilterBesideClaims(benchmark::State& state) {
+  World& world = World::Get();
+  const auto claims = static_cast<int>(state.range(0));
+  const auto names = Candidates(world.fleet, kNodes, 1);
+  const auto views = Views(names);
+  const auto input = Input(3, 0);
+  const auto snapshot = world.cluster.snapshot();
+  const scheduler::Ask ask(**input.request, world.engine->PoliciesFor(**input.request), *snapshot->kinds);
+  const auto place = [&](const scheduler::Block& block, std::uint32_t row) -> Result<device::Allocation> {
+    if (auto allocation = scheduler::PlaceOnNode(block, row, ask)) return std::move(*allocation);
+    return Fail(Code::kConflict, "no room");
+  };
+  const auto quota = [&](std::string_view ns) {
+    world.cluster.ObserveQuota({.ns = std::string(ns),
+                                .name = "q",
+                                .resource_version = 0,
+                                .limits = {{"limits.nvidia.com/gpumem", "nvidia", scheduler::QuotaLimit::Of::kMemory, 1'000'000'000}},
+                                .scopes = {},
+                                .error = {}});
+  };
+  if (claims > 0) quota(input.pod.ns);
+  // Not every node has room; 37 and their number have no factor in common.
+  int made = 0;
+  for (int n = 0; n < kNodes && made < claims; ++n) {
+    const auto node = world.fleet.NodeName(n * 37 % kNodes);
+    made += world.cluster.Claim(Claimant(made), node, std::chrono::hours(1), {}, place).has_value();
+  }
+  PARTAGE_CHECK(made == claims, "there is room to claim");
+  for (int i = 0; i < claims; ++i) quota(Claimant(i).ns);
+  for (auto _ : state) {
+    const auto outcome = world.engine->Filter(input, views);
+    PARTAGE_CHECK(!outcome.fitting.empty(), "some node fits");
+  }
+  world.cluster.DropNominal(input.pod);
+  for (int i = 0; i < claims; ++i) {
+    world.cluster.DropClaim(Claimant(i));
+    world.cluster.ForgetQuota(Claimant(i).ns, "q");
+  }
+  world.cluster.ForgetQuota(input.pod.ns, "q");
+  PerNode(state, kNodes);
+}
+BENCHMARK(EngineFilterBesideClaims)->ArgName("claims")->Arg(0)->Arg(200)->Arg(0)->Arg(200)->Unit(benchmark::kMicrosecond);
+
 void EngineRefusesEverywhere(benchmark::State& state) {
   World& world = World::Get();
   const auto names = Candidates(world.fleet, kNodes, 1);

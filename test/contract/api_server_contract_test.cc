@@ -345,7 +345,7 @@ TEST_CASE("A patch with a stale version is a conflict, without one it is applied
   CHECK(server.Get(path)["metadata"]["annotations"]["k/v"] == "1");
 }
 
-TEST_CASE("A pod that runs is deleted gracefully; without grace, or where none runs, it is gone at once") {
+TEST_CASE("A pod that runs is deleted gracefully, and without grace, or where none runs, it is gone at once") {
   Server server;
   server.RunPod("a");
   server.CreatePod("b");
@@ -399,7 +399,8 @@ TEST_CASE("An eviction that is a dry run changes nothing") {
   CHECK(server.Evict("gone", dry) == 404);
 }
 
-TEST_CASE("An eviction of another pod than the named one is a conflict and does nothing to it; its budget is asked first, and spent") {
+TEST_CASE(
+    "An eviction of another pod than the named one is a conflict and does nothing to it, though its budget is asked first, and spent") {
   Server server;
   server.RunPod("a");
   const json other = {{"preconditions", {{"uid", "00000000-0000-4000-8000-00000000dead"}}}};

@@ -430,7 +430,7 @@ class World {
 };
 
 TEST_CASE(
-    "No two ever lead at once, nor within the margin of one another, whatever is lost, late, stopped or jumps; and in peace one leads") {
+    "No two ever lead at once, nor within the margin of one another, whatever is lost, late, stopped or jumps, and in peace one leads") {
   int terms = 0;
   for (std::uint32_t seed = 1; seed <= 40; ++seed) {
     INFO("seed " << seed);

@@ -61,7 +61,7 @@ TEST_CASE_METHOD(Fixture,
   CHECK(Filter(Input("c", Ask(1).Mib(800)), {"n2"}).fitting_names == std::vector<std::string_view>{"n2"});
 }
 
-TEST_CASE_METHOD(Fixture, "A pod with soft preferences gets a list, best first; others get one node") {
+TEST_CASE_METHOD(Fixture, "A pod with soft preferences gets a list, best first, others get one node") {
   for (const char* name : {"n1", "n2", "n3"}) Add(Node(name).Gpu(1000));
   Use("x", "n3", "n3-gpu0", 10);
   auto soft = Input("a", Ask(1).Mib(100));
@@ -70,7 +70,7 @@ TEST_CASE_METHOD(Fixture, "A pod with soft preferences gets a list, best first; 
   CHECK(cluster.NominalNode(Ref("a")) == "n3");
 }
 
-TEST_CASE_METHOD(Fixture, "Refusals are grouped by equal text; only the nearest node speaks of itself, unresolvable ones are marked") {
+TEST_CASE_METHOD(Fixture, "Refusals are grouped by equal text, only the nearest node speaks of itself, unresolvable ones are marked") {
   Add(Node("n1").Gpu(1000));
   Add(Node("n2").Gpu(1000));
   Add(Node("n3").Gpu(500));

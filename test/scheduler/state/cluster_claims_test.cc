@@ -56,7 +56,7 @@ TEST_CASE_METHOD(Full, "A claim is booked on top of the pods that leave for it, 
   CHECK(cluster.ClaimedNode(Ref("high")) == "n1");
 }
 
-TEST_CASE_METHOD(Full, "What leaving pods leave behind is the claimant's alone; the rest is anybody's") {
+TEST_CASE_METHOD(Full, "What leaving pods leave behind is the claimant's alone, the rest is anybody's") {
   LowGoes();
   CHECK_FALSE(Nominate("thief", 500));
   CHECK(Nominate("other", 400));

@@ -192,7 +192,7 @@ TEST_CASE_METHOD(Fixture, "A watch settles an unresolved bind") {
   CHECK(Free(0) == 200);
 }
 
-TEST_CASE_METHOD(Fixture, "Deleting a pod whose bind is in flight frees its share; the late commit does not take it back") {
+TEST_CASE_METHOD(Fixture, "Deleting a pod whose bind is in flight frees its share, the late commit does not take it back") {
   auto reservation = cluster.Reserve(Ref("a"), "n1", On("n1", "n1-gpu0", 800));
   REQUIRE(reservation.has_value());
   cluster.ForgetPod(Ref("a"));
@@ -230,7 +230,7 @@ TEST_CASE_METHOD(Fixture, "A node that shrinks under its pods is overcommitted, 
   CHECK(cluster.counts().overcommitted_devices == 1);
 }
 
-TEST_CASE_METHOD(Fixture, "A deleted node is unknown; its pods count again when it comes back") {
+TEST_CASE_METHOD(Fixture, "A deleted node is unknown, its pods count again when it comes back") {
   cluster.ObservePod(Bound("a", Share("n1", "n1-gpu0", 800)));
   cluster.ForgetNode("n1", 5);
   cluster.Publish();

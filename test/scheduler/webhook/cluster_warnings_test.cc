@@ -44,7 +44,7 @@ TEST_CASE("A cluster that is full, ill, cordoned or quarantined could still serv
 }
 
 TEST_CASE(
-    "More than a quota allows in all is refused at once; more than it has left is told; quotas with scopes are left to the scheduler") {
+    "More than a quota allows in all is refused at once, more than it has left is told, quotas with scopes are left to the scheduler") {
   Desk desk;
   desk.With(Node("n").Gpus(2, 100000));
   QuotaObservation quota{.ns = "team",

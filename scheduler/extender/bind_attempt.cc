@@ -119,12 +119,22 @@ std::optional<Result<>> BindAttempt::Write() {
   return GivenBack(written.error());
 }
 
-// Another may write now, or has written since the share was taken. What an earlier write of ours may yet do is looked for, but nothing is written again.
+// Another may write now, or has written since the share was taken. What an earlier write of ours may yet do is looked for, and written again only if we would decide
+// the same in our new term.
 std::optional<Result<>> BindAttempt::Fenced(const Error& error) {
   exposed_ = unresolved_;
   const bool just_seen_unbound = stage_ == Stage::kLook;
+  if (unresolved_ && just_seen_unbound && DecidedAgain()) return Write();
   if (unresolved_ && !(just_seen_unbound && context_.clock.Now() >= lost_at_ + kWriteLifetime)) return WaitAfter(error, Stage::kLook);
   return GivenBack(error);
+}
+
+// The share was held all along, and who is active has read what others gave away meanwhile.
+bool BindAttempt::DecidedAgain() {
+  const auto term = context_.fence.CurrentTerm();
+  if (!term || *term == term_ || (reservation_ && !context_.engine.cluster().StillFits(pod_))) return false;
+  term_ = *term;
+  return true;
 }
 
 std::optional<Result<>> BindAttempt::Look() {

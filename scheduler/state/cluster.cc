@@ -53,6 +53,7 @@ std::optional<std::string> Cluster::QuotaRefusal(std::string_view ns, const devi
 std::optional<std::string> Cluster::QuotaRefusalAlone(std::string_view ns, const device::PodRequest& request) const {
   return impl_->QuotaRefusalAlone(ns, request);
 }
+bool Cluster::StillFits(const PodRef& pod) { return impl_->StillFits(pod); }
 std::optional<device::Allocation> Cluster::InFlight(const PodRef& pod) const { return impl_->InFlight(pod); }
 void Cluster::Settle(const PodRef& pod, bool bound) { impl_->Settle(pod, bound); }
 std::vector<std::string> Cluster::TakeFreedNodes() { return impl_->TakeFreedNodes(); }

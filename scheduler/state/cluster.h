@@ -161,6 +161,10 @@ class Cluster {
   std::optional<std::string> QuotaRefusal(std::string_view ns, const device::QuotaTraits& traits,
                                           const device::Allocation& allocation) const;
 
+  /// Whether a share that is reserved would be given again now, on the same devices and under the same quotas, beside all that has become known since. False
+  /// when none is.
+  bool StillFits(const PodRef& pod);
+
   /// A bind of this pod whose outcome is unknown or still in flight: where. nullopt otherwise.
   std::optional<device::Allocation> InFlight(const PodRef& pod) const;
   /// Ends an unresolved bind: bound keeps the share, otherwise it is given back. No effect when a watch has settled it already.

@@ -122,7 +122,7 @@ Result<Reservation> Cluster::Impl::Reserve(Cluster& owner, const PodRef& pod, st
   if (allocation) {
     PodRecord& record = Put(named, id, ShareState::kReserved, device::CollapseUsage(*allocation), "", 0);
     record.charge = quotas_.Take(uid, pod.ns, traits, device::UsageByVendor(*allocation));
-    reserved_[uid] = {*allocation, {}};
+    reserved_[uid] = {*allocation, {}, traits};
   }
   PublishLocked();
   if (!allocation) return Fail(allocation.error());
@@ -138,6 +138,23 @@ std::optional<std::string> Cluster::Impl::QuotaRefusal(std::string_view ns, cons
 std::optional<std::string> Cluster::Impl::QuotaRefusalAlone(std::string_view ns, const device::PodRequest& request) const {
   MutexLock lock(mutex_);
   return quotas_.RefusalAlone(ns, device::LeastUsageByVendor(request));
+}
+
+bool Cluster::Impl::StillFits(const PodRef& pod) {
+  MutexLock lock(mutex_);
+  const PodUid uid(pod.uid);
+  const auto found = reserved_.find(uid);
+  PodRecord* record = pods_.Find(uid);
+  if (found == reserved_.end() || record == nullptr) return false;
+  const Held& held = found->second;
+  const std::uint32_t row = record->node % kBlockNodes;
+  Block others = table_.block(record->node).Only(row);
+  others.Apply(row, {record->shares.begin(), record->shares.end()}, -1);
+  quotas_.GiveBack(uid, record->charge);
+  const auto again = [&](const Block&, std::uint32_t) { return Result<device::Allocation>(held.allocation); };
+  const bool fits = Place(pod, record->node, others, again, held.traits).has_value();
+  record->charge = quotas_.Take(uid, pod.ns, held.traits, device::UsageByVendor(held.allocation));
+  return fits;
 }
 
 std::optional<device::Allocation> Cluster::Impl::InFlight(const PodRef& pod) const {

@@ -54,6 +54,7 @@ class Cluster::Impl {
                                           const device::Allocation& allocation) const PARTAGE_EXCLUDES(mutex_);
   std::optional<std::string> OverQuota(std::string_view ns, const device::QuotaTraits& traits, const device::Allocation& allocation) const
       PARTAGE_REQUIRES(mutex_);
+  bool StillFits(const PodRef& pod) PARTAGE_EXCLUDES(mutex_);
   std::optional<device::Allocation> InFlight(const PodRef& pod) const PARTAGE_EXCLUDES(mutex_);
   void Settle(const PodRef& pod, bool bound) PARTAGE_EXCLUDES(mutex_);
 

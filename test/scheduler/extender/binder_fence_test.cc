@@ -34,6 +34,7 @@ class ScriptedFence final : public WriteFence {
 
   void Open(Term term) { term_ = term; }
   void Close() { term_ = 0; }
+  bool closed() const { return term_ == 0; }
   void CloseAtWrite(int number) { close_at_ = number; }
   int permits() const { return permits_; }
   Clock::Mono send_by = Clock::Mono::max();
@@ -124,6 +125,42 @@ TEST_CASE("A lost request holds its share after the lease is lost, until it is t
   CHECK(fenced.rig.api().writes().size() == 1);
   fenced.rig.PassTimeUntil([&] { return fenced.fence.permits() == 0; });
   fenced.rig.CheckLedger(0, 0);
+}
+
+TEST_CASE("A lost request is made again in a new term if the share it held still fits") {
+  FencedRig fenced;
+  fenced.rig.api().Writes({Fate::kLoseRequest});
+  fenced.fence.CloseAtWrite(1);
+  const auto begun = fenced.rig.clock().Now();
+  auto answer = fenced.rig.Start("a", "n1");
+  fenced.rig.PassTimeUntil([&] { return fenced.fence.closed(); });
+  fenced.rig.CheckLedger(0, 1);
+  fenced.fence.Open(2);
+  REQUIRE(fenced.rig.Await(answer));
+  CHECK(fenced.rig.clock().Now() < begun + 100s);
+  const auto writes = fenced.rig.api().writes();
+  REQUIRE(writes.size() == 2);
+  CHECK(writes[0].annotations == writes[1].annotations);
+  fenced.rig.PassTimeUntil([&] { return fenced.fence.permits() == 0; });
+  fenced.rig.CheckLedger(1, 0);
+}
+
+TEST_CASE("A lost request is not made again in a new term if its share was given to another meanwhile") {
+  FencedRig fenced;
+  fenced.rig.api().Writes({Fate::kLoseRequest});
+  fenced.fence.CloseAtWrite(1);
+  const auto begun = fenced.rig.clock().Now();
+  auto answer = fenced.rig.Start("a", "n1");
+  fenced.rig.PassTimeUntil([&] { return fenced.fence.closed(); });
+  auto given = fenced.rig.cluster().InFlight(test::Ref("a")).value();
+  given.containers.at(0).shares.at(0).mib = 81920 - kMib + 1;
+  fenced.rig.cluster().ObservePod(test::Bound("b", given));
+  fenced.fence.Open(2);
+  REQUIRE_FALSE(fenced.rig.Await(answer));
+  CHECK(fenced.rig.clock().Now() >= begun + 120s);
+  CHECK(fenced.rig.api().writes().size() == 1);
+  fenced.rig.PassTimeUntil([&] { return fenced.fence.permits() == 0; });
+  fenced.rig.CheckLedger(1, 0);
 }
 
 TEST_CASE("A binder that ends with a write of unknown fate leaves its permit taken: the lease must run out") {

@@ -444,6 +444,7 @@ void Engine::EndRead() {
   impl_->nominations().EndRead();
 }
 std::vector<Engine::Waiting> Engine::waiting() const { return impl_->memory().waiting(); }
+void Engine::NoPreemptor(std::string_view uid) { impl_->memory().ForgetTargets(uid); }
 std::vector<Engine::Preemptor> Engine::Preemptors(std::size_t limit) const { return impl_->memory().Preemptors(limit); }
 PolicyChain Engine::PoliciesFor(const device::PodRequest& request) const { return impl_->policies().For(request); }
 std::size_t Engine::waiting_count() const { return impl_->memory().waiting_count(); }

@@ -133,6 +133,8 @@ class Engine {
   };
   /// Highest priority first, then longest waiting; at most `limit`.
   std::vector<Preemptor> Preemptors(std::size_t limit) const;
+  /// Leaves the pod out of Preemptors until its next filter.
+  void NoPreemptor(std::string_view uid);
   std::size_t waiting_count() const;
 
   /// A pod that went through Filter and is not known to be bound or gone.

@@ -46,6 +46,12 @@ void PodMemory::Forget(std::string_view uid) {
   if (known != by_uid_.end()) Erase(known->second);
 }
 
+void PodMemory::ForgetTargets(std::string_view uid) {
+  MutexLock lock(mutex_);
+  const auto known = by_uid_.find(std::string(uid));
+  if (known != by_uid_.end()) SetTargets(*known->second, {});
+}
+
 void PodMemory::Erase(Entries::iterator entry) {
   waiting_ -= entry->waiting ? 1 : 0;
   SetTargets(*entry, {});

@@ -42,6 +42,8 @@ class PodMemory {
 
   void RememberRefused(const PodRef& pod, Request request, Nearest nearest, Targets targets, Clock::Mono now);
   void Forget(std::string_view uid);
+  /// Until its next filter nobody is to be evicted for it.
+  void ForgetTargets(std::string_view uid);
 
   /// From BeginRead to EndRead a full read of the pods names all that exist; what was neither touched nor seen since is forgotten at its end.
   void BeginRead();

@@ -192,7 +192,9 @@ class Preemptor::Impl {
 
   bool Ended(Pending& pending, WriteFence::Term term) PARTAGE_REQUIRES(mutex_) {
     if (!cluster_.ClaimedNode(pending.pod)) {  // it fits now, or it is gone, or its time is over
-      if (pending.promised_here && StillUnplaced(pending.pod)) Withdraw(pending.pod, term);
+      if (!StillUnplaced(pending.pod)) return true;
+      engine_.NoPreemptor(pending.pod.uid);  // it did not come for its room: whether it still wants any its next filter tells
+      if (pending.promised_here) Withdraw(pending.pod, term);
       return true;
     }
     std::erase_if(pending.victims, [this](const PodUid& uid) { return !cluster_.Who(uid); });

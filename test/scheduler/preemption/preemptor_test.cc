@@ -324,6 +324,22 @@ TEST_CASE_METHOD(Cast, "Room that its pod does not come for is given back after 
   CHECK(Filter("low", 500, 1));
 }
 
+TEST_CASE_METHOD(Cast, "For a pod that did not come for its room nobody else is evicted before its next filter") {
+  Bind("a", 1000, "n1", 1);
+  Bind("b", 1000, "n2", 20);
+  REQUIRE_FALSE(Filter("high", 900, 10));
+  TickAfter(0s);
+  Gone("a");
+  for (int i = 0; i < 70; ++i) TickAfter(1s);
+  REQUIRE_FALSE(Claimed("high"));
+  Bind("low", 500, "n1", 1);
+  for (int i = 0; i < 200; ++i) TickAfter(1s);
+  CHECK(Sent() == Names{"a"});
+  REQUIRE_FALSE(Filter("high", 900, 10));
+  TickAfter(1s);
+  CHECK(Sent() == Names{"a", "low"});
+}
+
 TEST_CASE_METHOD(Cast, "A preemptor that goes away gives its claim back at once") {
   Bind("a", 1000, "n1", 1);
   Bind("b", 1000, "n2", 20);

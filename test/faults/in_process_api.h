@@ -34,14 +34,7 @@ class InProcessApi final : public scheduler::ClusterApi {
   /// For every call from now on, until told otherwise.
   void Set(Weather weather) { weather_ = weather; }
 
-  Result<> WriteBinding(const k8s::Binding& binding) override {
-    const Weather weather = weather_;
-    if (weather == Weather::kHeldUp) held_up_.push_back([this, binding] { (void)Execute(binding); });
-    if (const auto lost = NotExecuted(weather)) return Fail(*lost);
-    auto written = Execute(binding);
-    if (weather == Weather::kReplyLost) return Fail(Code::kUnknown, "connection reset");
-    return written;
-  }
+  Result<> WriteBinding(const k8s::Binding& binding) override { return Send(binding); }
 
   Result<k8s::Pod> GetPod(const std::string& ns, const std::string& name) override {
     if (const auto lost = NotExecuted(weather_)) return Fail(*lost);
@@ -53,12 +46,7 @@ class InProcessApi final : public scheduler::ClusterApi {
 
   Result<Evicted> Evict(const k8s::Eviction& eviction) override {
     if (on_eviction_) on_eviction_(eviction);
-    const Weather weather = weather_;
-    if (weather == Weather::kHeldUp) held_up_.push_back([this, eviction] { (void)Execute(eviction); });
-    if (const auto lost = NotExecuted(weather)) return Fail(*lost);
-    auto evicted = Execute(eviction);
-    if (weather == Weather::kReplyLost) return Fail(Code::kUnknown, "connection reset");
-    return evicted;
+    return Send(eviction);
   }
   /// Called when an eviction is sent, whatever comes of it.
   void OnEviction(std::function<void(const k8s::Eviction&)> look) { on_eviction_ = std::move(look); }
@@ -100,6 +88,17 @@ class InProcessApi final : public scheduler::ClusterApi {
     if (answer.status == 429) return Evicted::kProtected;  // the fake one throttles nobody by itself
     if (const auto error = ErrorIn(answer)) return Fail(*error);
     return Evicted::kYes;
+  }
+
+  /// A write, as the weather lets it through.
+  template <class Write>
+  auto Send(const Write& write) -> decltype(Execute(write)) {
+    const Weather weather = weather_;
+    if (weather == Weather::kHeldUp) held_up_.push_back([this, write] { (void)Execute(write); });
+    if (const auto lost = NotExecuted(weather)) return Fail(*lost);
+    auto answer = Execute(write);
+    if (weather == Weather::kReplyLost) return Fail(Code::kUnknown, "connection reset");
+    return answer;
   }
 
   FakeApiServer& server_;

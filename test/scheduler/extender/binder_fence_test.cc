@@ -48,8 +48,28 @@ struct FencedRig {
   FencedRig() : rig({.workers = 4, .deadline = test::kBindDeadline, .fence = &fence}) {
     rig.With(Node("n1").Gpus(1, 81920)).With(UnboundPod("a", kMib)).Filtered("a", Ask(1).Mib(kMib), "n1");
   }
+  /// A bind whose request is lost, and then the lease.
+  std::future<Result<>> LoseRequestAndLease() {
+    rig.api().Writes({Fate::kLoseRequest});
+    fence.CloseAtWrite(1);
+    auto answer = rig.Start("a", "n1");
+    rig.PassTimeUntil([&] { return fence.closed(); });
+    rig.CheckLedger(0, 1);
+    return answer;
+  }
+  void CheckSettled(std::size_t bound) {
+    rig.PassTimeUntil([&] { return fence.permits() == 0; });
+    rig.CheckLedger(bound, 0);
+  }
+  /// It is given up, but no sooner than a lost request is too old to be executed.
+  void CheckGivenUp(std::future<Result<>>& answer) {
+    REQUIRE_FALSE(rig.Await(answer));
+    CHECK(rig.clock().Now() >= begun + 120s);
+    CHECK(rig.api().writes().size() == 1);
+  }
   ScriptedFence fence;
   Rig rig;
+  const Clock::Mono begun = rig.clock().Now();
 };
 
 TEST_CASE("A replica that is not active reserves and writes nothing") {
@@ -105,62 +125,40 @@ TEST_CASE("A lost reply is looked after, not written again, when the lease is lo
   CHECK(fenced.fence.permits() == 1);
   REQUIRE(fenced.rig.Await(answer));
   CHECK(fenced.rig.api().writes().size() == 1);
-  fenced.rig.PassTimeUntil([&] { return fenced.fence.permits() == 0; });
-  fenced.rig.CheckLedger(1, 0);
+  fenced.CheckSettled(1);
 }
 
 TEST_CASE("A lost request holds its share after the lease is lost, until it is too old to be executed") {
   FencedRig fenced;
-  fenced.rig.api().Writes({Fate::kLoseRequest});
-  fenced.fence.CloseAtWrite(1);
-  const auto begun = fenced.rig.clock().Now();
-  auto answer = fenced.rig.Start("a", "n1");
-  fenced.rig.api().AwaitWrites(1);
-  fenced.rig.PassTimeUntil([&] { return fenced.rig.clock().Now() >= begun + 100s; });
+  auto answer = fenced.LoseRequestAndLease();
+  fenced.rig.PassTimeUntil([&] { return fenced.rig.clock().Now() >= fenced.begun + 100s; });
   fenced.rig.CheckLedger(0, 1);
   CHECK(fenced.fence.permits() == 1);
-  const auto bound = fenced.rig.Await(answer);
-  REQUIRE_FALSE(bound);
-  CHECK(fenced.rig.clock().Now() >= begun + 120s);
-  CHECK(fenced.rig.api().writes().size() == 1);
-  fenced.rig.PassTimeUntil([&] { return fenced.fence.permits() == 0; });
-  fenced.rig.CheckLedger(0, 0);
+  fenced.CheckGivenUp(answer);
+  fenced.CheckSettled(0);
 }
 
 TEST_CASE("A lost request is made again in a new term if the share it held still fits") {
   FencedRig fenced;
-  fenced.rig.api().Writes({Fate::kLoseRequest});
-  fenced.fence.CloseAtWrite(1);
-  const auto begun = fenced.rig.clock().Now();
-  auto answer = fenced.rig.Start("a", "n1");
-  fenced.rig.PassTimeUntil([&] { return fenced.fence.closed(); });
-  fenced.rig.CheckLedger(0, 1);
+  auto answer = fenced.LoseRequestAndLease();
   fenced.fence.Open(2);
   REQUIRE(fenced.rig.Await(answer));
-  CHECK(fenced.rig.clock().Now() < begun + 100s);
+  CHECK(fenced.rig.clock().Now() < fenced.begun + 100s);
   const auto writes = fenced.rig.api().writes();
   REQUIRE(writes.size() == 2);
   CHECK(writes[0].annotations == writes[1].annotations);
-  fenced.rig.PassTimeUntil([&] { return fenced.fence.permits() == 0; });
-  fenced.rig.CheckLedger(1, 0);
+  fenced.CheckSettled(1);
 }
 
 TEST_CASE("A lost request is not made again in a new term if its share was given to another meanwhile") {
   FencedRig fenced;
-  fenced.rig.api().Writes({Fate::kLoseRequest});
-  fenced.fence.CloseAtWrite(1);
-  const auto begun = fenced.rig.clock().Now();
-  auto answer = fenced.rig.Start("a", "n1");
-  fenced.rig.PassTimeUntil([&] { return fenced.fence.closed(); });
+  auto answer = fenced.LoseRequestAndLease();
   auto given = fenced.rig.cluster().InFlight(test::Ref("a")).value();
   given.containers.at(0).shares.at(0).mib = 81920 - kMib + 1;
   fenced.rig.cluster().ObservePod(test::Bound("b", given));
   fenced.fence.Open(2);
-  REQUIRE_FALSE(fenced.rig.Await(answer));
-  CHECK(fenced.rig.clock().Now() >= begun + 120s);
-  CHECK(fenced.rig.api().writes().size() == 1);
-  fenced.rig.PassTimeUntil([&] { return fenced.fence.permits() == 0; });
-  fenced.rig.CheckLedger(1, 0);
+  fenced.CheckGivenUp(answer);
+  fenced.CheckSettled(1);
 }
 
 TEST_CASE("A binder that ends with a write of unknown fate leaves its permit taken: the lease must run out") {

@@ -60,6 +60,12 @@ class Cast {
     PutLive(name, "");
     return !crowd_.Filter(name, test::Ask(1).Mib(mib), priority, never).fitting.empty();
   }
+  /// A pod "high" that waits, for which "a" on n1 may be evicted and nobody else.
+  void OnlyVictimIsA() {
+    Bind("a", 1000, "n1", 1);
+    Bind("b", 1000, "n2", 20);
+    REQUIRE_FALSE(Filter("high", 900, 10));
+  }
   void TickAfter(std::chrono::milliseconds pause) {
     crowd_.clock().Advance(pause);
     crowd_.cluster().ExpireNominals();
@@ -311,9 +317,7 @@ TEST_CASE_METHOD(Cast, "A replica that may not write evicts nobody, not even whe
 }
 
 TEST_CASE_METHOD(Cast, "Room that its pod does not come for is given back after a while") {
-  Bind("a", 1000, "n1", 1);
-  Bind("b", 1000, "n2", 20);
-  REQUIRE_FALSE(Filter("high", 900, 10));
+  OnlyVictimIsA();
   TickAfter(0s);
   for (int i = 0; i < 300; ++i) TickAfter(1s);
   CHECK(Claimed("high") == "n1");
@@ -325,9 +329,7 @@ TEST_CASE_METHOD(Cast, "Room that its pod does not come for is given back after 
 }
 
 TEST_CASE_METHOD(Cast, "For a pod that did not come for its room nobody else is evicted before its next filter") {
-  Bind("a", 1000, "n1", 1);
-  Bind("b", 1000, "n2", 20);
-  REQUIRE_FALSE(Filter("high", 900, 10));
+  OnlyVictimIsA();
   TickAfter(0s);
   Gone("a");
   for (int i = 0; i < 70; ++i) TickAfter(1s);
@@ -341,9 +343,7 @@ TEST_CASE_METHOD(Cast, "For a pod that did not come for its room nobody else is 
 }
 
 TEST_CASE_METHOD(Cast, "A preemptor that goes away gives its claim back at once") {
-  Bind("a", 1000, "n1", 1);
-  Bind("b", 1000, "n2", 20);
-  REQUIRE_FALSE(Filter("high", 900, 10));
+  OnlyVictimIsA();
   TickAfter(0s);
   Gone("a");
   Gone("high");
@@ -379,9 +379,7 @@ TEST_CASE_METHOD(Cast, "Where nodes have come or gone since a pod's filter, nobo
 }
 
 TEST_CASE_METHOD(Cast, "A preemptor is promised its node before anybody is asked to leave, and the promise ends with the claim") {
-  Bind("a", 1000, "n1", 1);
-  Bind("b", 1000, "n2", 20);
-  REQUIRE_FALSE(Filter("high", 900, 10));
+  OnlyVictimIsA();
   api_.FailNominations(Error{Code::kUnavailable, "429"});
   TickAfter(0s);
   CHECK(Sent().empty());
@@ -425,9 +423,7 @@ TEST_CASE_METHOD(Cast, "A promise that a budget breaks is taken back") {
 }
 
 TEST_CASE_METHOD(Cast, "Where the role does not allow to promise a node, room is made all the same") {
-  Bind("a", 1000, "n1", 1);
-  Bind("b", 1000, "n2", 20);
-  REQUIRE_FALSE(Filter("high", 900, 10));
+  OnlyVictimIsA();
   api_.FailNominations(Error{Code::kInvalid, "403"});
   TickAfter(0s);
   CHECK(Sent() == Names{"a"});

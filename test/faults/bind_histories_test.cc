@@ -55,16 +55,16 @@ void LiveThroughQuarter(unsigned n) {
   LiveThrough(Wish("PARTAGE_FIRST_SEED", 1) + n * count, count);
 }
 
-TEST_CASE("After random histories with deaths at fault points the ledger equals the pods' annotations: first quarter of 10,000") {
+TEST_CASE("After random histories with deaths at fault points (first quarter of 10,000) the ledger equals the pods' annotations") {
   LiveThroughQuarter(0);
 }
-TEST_CASE("After random histories with deaths at fault points the ledger equals the pods' annotations: second quarter of 10,000") {
+TEST_CASE("After random histories with deaths at fault points (second quarter of 10,000) the ledger equals the pods' annotations") {
   LiveThroughQuarter(1);
 }
-TEST_CASE("After random histories with deaths at fault points the ledger equals the pods' annotations: third quarter of 10,000") {
+TEST_CASE("After random histories with deaths at fault points (third quarter of 10,000) the ledger equals the pods' annotations") {
   LiveThroughQuarter(2);
 }
-TEST_CASE("After random histories with deaths at fault points the ledger equals the pods' annotations: last quarter of 10,000") {
+TEST_CASE("After random histories with deaths at fault points (last quarter of 10,000) the ledger equals the pods' annotations") {
   LiveThroughQuarter(3);
 }
 

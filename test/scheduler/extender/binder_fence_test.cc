@@ -161,7 +161,7 @@ TEST_CASE("A lost request is not made again in a new term if its share was given
   fenced.CheckSettled(1);
 }
 
-TEST_CASE("A binder that ends with a write of unknown fate leaves its permit taken: the lease must run out") {
+TEST_CASE("A binder that ends with a write of unknown fate leaves its permit taken, so that the lease must run out") {
   ScriptedFence fence;
   {
     Rig rig({.workers = 1, .deadline = test::kBindDeadline, .fence = &fence});

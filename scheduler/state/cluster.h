@@ -79,8 +79,8 @@ class Reservation {
   device::NodeInventory::Dialect dialect_;
 };
 
-/// All that is known of nodes, devices and pods: the ledger. The truth lies in the API server (inventories on nodes, allocations on pods); this is derived from it and from
-/// the bindings in flight, and can be rebuilt at any time. Thread-safe: one mutex for writers, held for microseconds and never across I/O;
+/// All that is known of nodes, devices and pods: the ledger. The truth lies in the API server (inventories on nodes, allocations on pods); this is derived from
+/// it and from the bindings in flight, and can be rebuilt at any time. Thread-safe: one mutex for writers, held for microseconds and never across I/O;
 /// readers copy the pointer to the snapshot under a lock of its own, which no writer holds while it works.
 ///
 /// A pod's share:
@@ -92,13 +92,13 @@ class Reservation {
 ///      │            ▼  pod gone       ▼ given back (bind refused)              ▼
 ///      └────────────┴────────────────┴─────────────────────────────────────────┘
 ///
-/// A claim is a nominal share whose room is still taken by pods that are being evicted for it: Claim books it on top of theirs, so that what they leave behind is
-/// nobody else's. It ends as a nominal share does, or becomes one with the pod's next filter that finds the room free.
+/// A claim is a nominal share whose room is still taken by pods that are being evicted for it: Claim books it on top of theirs, so that what they leave behind
+/// is nobody else's. It ends as a nominal share does, or becomes one with the pod's next filter that finds the room free.
 ///
 /// Idempotent: the same observation twice changes nothing; an observation older (by resourceVersion) than one already seen, or of a pod known to be
 /// deleted or finished, is ignored, so events in any order end in the same state.
-/// Invariants (CheckInvariants): per device, free = total − Σ shares of the pods known on it; Reserve and Nominate never let Σ exceed capacity. Only a claim does,
-/// by what the pods that leave for it hold.
+/// Invariants (CheckInvariants): per device, free = total − Σ shares of the pods known on it; Reserve and Nominate never let Σ exceed capacity. Only a claim
+/// does, by what the pods that leave for it hold.
 class Cluster {
  public:
   explicit Cluster(const Clock& clock);
@@ -119,6 +119,9 @@ class Cluster {
   void EndNodeList();
   void BeginPodList();
   void EndPodList();
+  /// Pods that hold a share because our own Binding was answered, that the last full list did not name, and that no watch has told of since: bound after that
+  /// list was read, or gone before it. Whoever asks the API server tells the answer by ObservePod or ForgetPod. Cheap where there are none.
+  std::vector<PodRef> DoubtfulPods();
   /// Makes pending changes visible to readers.
   void Publish();
 

@@ -126,7 +126,7 @@ std::optional<PodRef> Cluster::Impl::Who(const PodUid& uid) const {
   MutexLock lock(mutex_);
   const PodRecord* record = pods_.Find(uid);
   if (record == nullptr) return std::nullopt;
-  return PodRef{std::string(record->name.ns()), std::string(record->name.name()), uid.ToString(), record->priority};
+  return RefOf(*record);
 }
 
 }  // namespace partage::scheduler

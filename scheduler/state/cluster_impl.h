@@ -34,6 +34,7 @@ class Cluster::Impl {
   void EndNodeList() PARTAGE_EXCLUDES(mutex_);
   void BeginPodList() PARTAGE_EXCLUDES(mutex_);
   void EndPodList() PARTAGE_EXCLUDES(mutex_);
+  std::vector<PodRef> DoubtfulPods() PARTAGE_EXCLUDES(mutex_);
   void Publish() PARTAGE_EXCLUDES(mutex_);
 
   void ObserveQuota(QuotaObservation quota) PARTAGE_EXCLUDES(mutex_);
@@ -106,6 +107,9 @@ class Cluster::Impl {
                  std::uint64_t version) PARTAGE_REQUIRES(mutex_);
   void NoteAbout(PodRecord& record, const PodObservation& seen) PARTAGE_REQUIRES(mutex_);
   bool Remove(const PodUid& uid) PARTAGE_REQUIRES(mutex_);
+  static PodRef RefOf(const PodRecord& record) {
+    return {std::string(record.name.ns()), std::string(record.name.name()), record.uid.ToString(), record.priority};
+  }
   bool SameShare(const PodRecord& record, const PodObservation& pod) const PARTAGE_REQUIRES(mutex_);
 
   /// `block` is the node's, or a trial's.
@@ -132,6 +136,7 @@ class Cluster::Impl {
   QuotaLedger quotas_ PARTAGE_GUARDED_BY(mutex_);
   UidMap nominal_ PARTAGE_GUARDED_BY(mutex_);  // claims too
   UidMap reserved_ PARTAGE_GUARDED_BY(mutex_);
+  std::vector<PodUid> doubtful_ PARTAGE_GUARDED_BY(mutex_);  // that the last full list left so, some of them settled by now
   std::vector<NodeId> freed_ PARTAGE_GUARDED_BY(mutex_);
   std::map<std::string, std::uint64_t, std::less<>> forgotten_nodes_ PARTAGE_GUARDED_BY(mutex_);
   std::uint64_t sequence_ PARTAGE_GUARDED_BY(mutex_) = 1;

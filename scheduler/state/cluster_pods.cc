@@ -65,6 +65,7 @@ void Cluster::Impl::NoteAbout(PodRecord& record, const PodObservation& seen) {
   lowest_priority_ = std::min(lowest_priority_.load(), seen.pod.priority);
   record.created = seen.created;
   record.terminating = record.terminating || seen.terminating;
+  record.seen = true;
 }
 
 // Gives back whatever the pod holds. False when it held nothing.
@@ -141,16 +142,34 @@ void Cluster::Impl::BeginPodList() {
   pod_list_began_ = ++sequence_;
 }
 
-// A bind committed before the list was asked for must be in it (lists are consistent reads), so only what was touched since may be missing.
-// Nominal shares and binds in flight end by their own rules.
+// A bind committed before the list was asked for must be in it (lists are consistent reads), so only what was touched since may be missing: it was bound after
+// the list, and the watch will tell, or it was bound and gone before it, and nobody will ever tell. So it is with a bind in flight.
+// Nominal shares end by their own rules.
 void Cluster::Impl::EndPodList() {
   MutexLock lock(mutex_);
+  doubtful_.clear();
   for (const PodUid& uid : pods_.Uids()) {
     const PodRecord& record = *pods_.Find(uid);
-    if (record.state != ShareState::kBound || record.touched >= pod_list_began_) continue;
-    Remove(uid);
-    pods_.Bury(uid);
+    const bool bound = record.state == ShareState::kBound;
+    if (bound && record.touched < pod_list_began_) {
+      Remove(uid);
+      pods_.Bury(uid);
+    } else if (record.state == ShareState::kReserved || (bound && !record.seen)) {
+      doubtful_.push_back(uid);
+    }
   }
+}
+
+std::vector<PodRef> Cluster::Impl::DoubtfulPods() {
+  MutexLock lock(mutex_);
+  std::vector<PodRef> pods;
+  std::erase_if(doubtful_, [&](const PodUid& uid) {
+    const PodRecord* record = pods_.Find(uid);
+    if (record == nullptr || record->seen) return true;
+    if (record->state == ShareState::kBound) pods.push_back(RefOf(*record));
+    return record->state != ShareState::kBound && record->state != ShareState::kReserved;
+  });
+  return pods;
 }
 
 void Cluster::Impl::PublishLocked() {

@@ -41,6 +41,7 @@ struct PodRecord {
   std::uint32_t created = 0;  ///< seconds since 1970
   Cluster::ShareState state = Cluster::ShareState::kBound;
   bool terminating = false;
+  bool seen = false;  ///< by a watch or list, bound; otherwise it is the reply to our own Binding that tells
   boost::container::small_vector<PositionUsage, 1> shares;  ///< on devices the node has
   QuotaLedger::Charge charge;
 
@@ -56,7 +57,8 @@ struct PodRecord {
   static constexpr std::uint32_t kNone = ~std::uint32_t{0};
 };
 
-/// The pods that hold shares, by UID and by node, and the UIDs known to be over. Pure book-keeping: it changes no device. Not thread-safe: guarded by Cluster's mutex.
+/// The pods that hold shares, by UID and by node, and the UIDs known to be over. Pure book-keeping: it changes no device. Not thread-safe: guarded by Cluster's
+/// mutex.
 class PodLedger {
  public:
   /// nullptr when the pod has no share.

@@ -75,6 +75,7 @@ Result<> SchedulerApp::Build() {
   scheduler::Requeuer::Options requeue;
   requeue.min_interval = config_.requeue_interval;
   requeuer_.emplace(*engine_, source_->api(), clock_, requeue, metrics_);
+  confirmer_.emplace(cluster_, source_->api(), config_.vendors);
   BuildPreemption();
   return {};
 }
@@ -179,6 +180,7 @@ Result<> SchedulerApp::Start() {
   // Only now: that our address could be listened on shows that whoever had it before is gone.
   if (leadership_) leadership_->Start();
   requeuer_->Start();
+  confirmer_->Start();
   if (events_) events_->Start();
   if (preemptor_) preemptor_->Start();
   return {};
@@ -202,6 +204,7 @@ void SchedulerApp::Stop() {
   if (events_) events_->Stop();
   if (leadership_) leadership_->Stop();
   if (requeuer_) requeuer_->Stop();
+  if (confirmer_) confirmer_->Stop();
   if (source_) source_->Stop();
   if (metrics_server_) metrics_server_->Stop(kScrapeGrace);
 }

@@ -14,6 +14,7 @@
 #include "metrics/registry.h"
 #include "scheduler/engine/engine.h"
 #include "scheduler/extender/binder.h"
+#include "scheduler/extender/confirmer.h"
 #include "scheduler/extender/event_writer.h"
 #include "scheduler/extender/extender.h"
 #include "scheduler/extender/metrics_probe.h"
@@ -71,6 +72,7 @@ class SchedulerApp {
   std::optional<scheduler::Webhook> webhook_;
   std::optional<http::Server> extender_server_, webhook_server_, metrics_server_;
   std::optional<scheduler::Requeuer> requeuer_;
+  std::optional<scheduler::Confirmer> confirmer_;
   std::optional<scheduler::EventWriter> events_;
   std::optional<scheduler::Preemptor> preemptor_;  // none: switched off, or the cluster is simulated
   std::atomic<bool> stopping_ = false;

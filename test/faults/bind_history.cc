@@ -16,9 +16,7 @@ namespace {
 
 constexpr int kNodes = 2, kGpus = 2, kGpuMib = 10000;
 constexpr int kMostPods = 12;
-constexpr std::int32_t kPriorities[] = {0, 0, 0, 10, 10, 100}, kUrgent = 100;
-// Of this namespace alone there are quotas.
-constexpr const char* kCapped = "d";
+constexpr std::int32_t kPriorities[] = {0, 0, 0, 10, 10, kUrgent};
 constexpr const char* kGuarded = "guarded";
 constexpr int kSteps = 80;
 constexpr int kDeepest = 3;  // turns of other threads inside one another
@@ -196,12 +194,13 @@ void BindHistory::SeeEvents() {
     ++happened_[again ? "event repeated" : "event seen"];
     life_->SeeEvent(dice_, again);
   }
-  if (OneIn(8)) ++happened_["relist"], life_->Relist();
+  if (OneIn(4)) ++happened_["relist"], life_->Relist();
 }
 
 void BindHistory::PassTime() {
   clock_.Advance(std::chrono::milliseconds(Below(6000)));
   life_->Expire();
+  life_->Confirm();
   if (api_.held_up() > 0 && OneIn(2)) ++happened_["late write"], api_.Release(true);
 }
 
@@ -226,7 +225,7 @@ void BindHistory::AtFaultPoint(std::string_view name) {
   ++depth_;
   ++happened_["turn taken"];
   Tell(fmt::format("at {}:", name));
-  Step();
+  for (int steps = 1 + Below(3); steps > 0; --steps) Step();
   --depth_;
 }
 
@@ -253,6 +252,7 @@ void BindHistory::ComeToRest() {
     life_->Expire();
     if (!life_->binds().empty()) AdvanceSome();
     Preempt();
+    life_->Confirm();
     EndLeaving();
   }
   while (life_->Behind()) life_->SeeEvent(dice_, false);

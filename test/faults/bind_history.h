@@ -14,6 +14,7 @@
 #include "metrics/registry.h"
 #include "scheduler/engine/engine.h"
 #include "scheduler/extender/bind_attempt.h"
+#include "scheduler/extender/confirmer.h"
 #include "scheduler/extender/pod_request.h"
 #include "scheduler/extender/write_fence.h"
 #include "scheduler/preemption/preemptor.h"
@@ -21,6 +22,10 @@
 #include "test/support/manual_clock.h"
 
 namespace partage::test {
+
+/// The namespace that quotas limit; one of them only pods of this priority.
+inline constexpr const char* kCapped = "d";
+inline constexpr std::int32_t kUrgent = 100;
 
 /// How often what happened, over many histories: a test of faults that never happen proves nothing.
 using Happened = std::map<std::string, std::uint64_t, std::less<>>;
@@ -50,6 +55,7 @@ class SchedulerLife {
 
   /// The preemptor's turn.
   void Preempt();
+  void Confirm();
   /// A pod's filter on one node alone.
   bool Fits(const k8s::Pod& pod, std::string_view node);
 
@@ -90,6 +96,7 @@ class SchedulerLife {
   Silence events_;
   metrics::Registry registry_;
   scheduler::Preemptor preemptor_;
+  scheduler::Confirmer confirmer_;
   std::array<std::uint64_t, kKindCount> version_{};
   std::vector<Seen> seen_;
   std::vector<std::unique_ptr<Bind>> binds_;  // last: reservations give back to the cluster
@@ -103,9 +110,9 @@ struct Asked {
   bool never_preempts = false;
 };
 
-/// A random history of a small cluster, made by its seed alone: pods of several priorities come and go, are scheduled, bound and preempted, under quotas and disruption
-/// budgets that come, change and go, in all weathers, with watches that lag, repeat and turn events round; and at fault points other threads take their turn, or
-/// the process dies and another starts. Used by one thread, one at a time in a process.
+/// A random history of a small cluster, made by its seed alone: pods of several priorities come and go, are scheduled, bound and preempted, under quotas and
+/// disruption budgets that come, change and go, in all weathers, with watches that lag, repeat and turn events round; and at fault points other threads take
+/// their turn, or the process dies and another starts. Used by one thread, one at a time in a process.
 class BindHistory {
  public:
   BindHistory(unsigned seed, bool tell, Happened& happened);

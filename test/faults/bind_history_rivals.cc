@@ -9,9 +9,7 @@
 namespace partage::test {
 namespace {
 
-constexpr const char* kCapped = "d";
 constexpr const char* kUrgentQuota = "urgent";
-constexpr std::int32_t kUrgent = 100;
 
 nlohmann::json Quota(const std::string& name, const std::string& mib) {
   nlohmann::json quota = {{"metadata", {{"namespace", kCapped}, {"name", name}}},

@@ -34,7 +34,8 @@ SchedulerLife::SchedulerLife(FakeApiServer& server, InProcessApi& api, const Man
       node_sink_(cluster_, vendors, [] {}),
       pod_sink_(*engine_, vendors, [] {}),
       quota_sink_(cluster_, vendors),
-      preemptor_(*engine_, api, events_, clock, {}, registry_) {
+      preemptor_(*engine_, api, events_, clock, {}, registry_),
+      confirmer_(cluster_, api, vendors) {
   Relist();
 }
 
@@ -52,6 +53,8 @@ bool SchedulerLife::Fits(const k8s::Pod& pod, std::string_view node) {
   const std::vector<std::string_view> candidates = {node};
   return !engine_->Filter(InputOf(pod), candidates).fitting.empty();
 }
+
+void SchedulerLife::Confirm() { confirmer_.Tick(); }
 
 void SchedulerLife::Preempt() { preemptor_.Tick(); }
 

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // partage-soak: the real partage-scheduler against the fake API server, pods of several priorities that come and go by the thousand, quotas and budgets that
-// change, and random faults, for as long as one likes. Every while faults and traffic stop, and the scheduler's ledger must come to equal the pods' annotations.
-// Exit status 1 for a difference, a quota that was passed, a growing memory or descriptors that do not come back.
+// change, and random faults, for as long as one likes. Every while faults and traffic stop, and the scheduler's ledger must come to equal the pods'
+// annotations. Exit status 1 for a difference, a quota that was passed, a growing memory or descriptors that do not come back.
 #include <algorithm>
 #include <chrono>
 #include <filesystem>

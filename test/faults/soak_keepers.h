@@ -12,8 +12,8 @@
 
 namespace partage::test {
 
-/// Those who look after a cluster: kubelets end the pods that are told to leave, and administrators set quotas and disruption budgets, take them away and mistype
-/// them. Two quotas of kSoakCapped never change: no moment may find them passed. While Calm, only the kubelets are at work. Thread-safe.
+/// Those who look after a cluster: kubelets end the pods that are told to leave, and administrators set quotas and disruption budgets, take them away and
+/// mistype them. Two quotas of kSoakCapped never change: no moment may find them passed. While Calm, only the kubelets are at work. Thread-safe.
 class SoakKeepers {
  public:
   SoakKeepers(FakeApiServer& api, unsigned seed);

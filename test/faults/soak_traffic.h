@@ -24,8 +24,8 @@ inline constexpr const char* kSoakUrgent = "urgent";
 /// Pods that run and are labelled app=guarded are under a disruption budget, which SoakKeepers sets.
 inline constexpr const char* kSoakGuarded = "guarded";
 
-/// kube-scheduler and users: pods come, are filtered and bound, and end, on several threads, as fast as the scheduler answers. Keeps about `alive` pods. Pods of
-/// some priority that fit nowhere are tried again, so that what was preempted for them is taken.
+/// kube-scheduler and users: pods come, are filtered and bound, and end, on several threads, as fast as the scheduler answers. Keeps about `alive` pods. Pods
+/// of some priority that fit nowhere are tried again, so that what was preempted for them is taken.
 class SoakTraffic {
  public:
   SoakTraffic(FakeApiServer& api, std::uint16_t extender_port, int threads, std::size_t alive, unsigned seed);

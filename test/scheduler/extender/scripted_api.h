@@ -178,6 +178,10 @@ class ScriptedApi final : public scheduler::ClusterApi {
   struct Annotation {
     std::string node, key, value;
   };
+  std::size_t reads() const {
+    const MutexLock lock(mutex_);
+    return reads_;
+  }
   std::vector<k8s::Binding> writes() const {
     const MutexLock lock(mutex_);
     return writes_;

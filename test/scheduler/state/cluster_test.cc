@@ -2,6 +2,9 @@
 #include "scheduler/state/cluster.h"
 
 #include <catch2/catch.hpp>
+#include <optional>
+#include <set>
+#include <string>
 
 #include "test/support/builders.h"
 #include "test/support/manual_clock.h"
@@ -212,6 +215,41 @@ TEST_CASE_METHOD(Fixture, "A full list drops what it does not name, but not what
   cluster.Publish();
   CHECK(Free(0) == 1000);
   CHECK(Free(1) == 900);
+}
+
+TEST_CASE_METHOD(Fixture,
+                 "What was bound about the time of a full list that does not name it is in doubt until a watch or somebody else tells") {
+  const auto bind = [this](const std::string& name) {
+    auto reservation = cluster.Reserve(Ref(name), "n1", On("n1", "n1-gpu0", 100));
+    REQUIRE(reservation.has_value());
+    return *std::move(reservation);
+  };
+  const auto doubtful = [this] {
+    std::set<std::string> names;
+    for (const PodRef& pod : cluster.DoubtfulPods()) names.insert(pod.name);
+    return names;
+  };
+  using Names = std::set<std::string>;
+  cluster.BeginPodList();
+  bind("during").Commit();
+  auto after = bind("after");
+  std::optional<Reservation> never = bind("never");
+  bind("named").Commit();
+  cluster.ObservePod(Bound("named", Share("n1", "n1-gpu0", 100)));
+  CHECK(doubtful().empty());
+  cluster.EndPodList();
+  CHECK(doubtful() == Names{"during"});
+  after.Commit();
+  never.reset();
+  bind("later").Commit();
+  CHECK(doubtful() == Names{"during", "after"});
+  cluster.ObservePod(Bound("after", Share("n1", "n1-gpu0", 100)));
+  CHECK(doubtful() == Names{"during"});
+  cluster.ForgetPod(Ref("during"));
+  CHECK(doubtful().empty());
+  cluster.BeginPodList();
+  cluster.EndPodList();
+  CHECK(doubtful().empty());
 }
 
 TEST_CASE_METHOD(Fixture, "A placer cannot exceed a device, whatever it returns") {

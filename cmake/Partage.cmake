@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 # Flags of every target and the three functions that make them.
 #
-# The sanitizers' presets compile a few files at a time as one (CMAKE_UNITY_BUILD), a third of the work. A target whose files use one private name for
-# different things says SEPARATE.
+# The sanitizers' presets, and dev in CI, compile a few files at a time as one (CMAKE_UNITY_BUILD), half of the work and less. A target whose files use one
+# private name for different things says SEPARATE.
 
 set(CMAKE_CXX_STANDARD 20)
 set(CMAKE_CXX_STANDARD_REQUIRED ON)
@@ -41,6 +41,10 @@ if(PARTAGE_SANITIZE)
   set(PARTAGE_TEST_PREFIX "[${PARTAGE_SANITIZE}] ")
   target_compile_options(partage_flags INTERFACE -fsanitize=${PARTAGE_SANITIZE} -fno-sanitize-recover=all)
   target_link_options(partage_flags INTERFACE -fsanitize=${PARTAGE_SANITIZE})
+endif()
+if(PARTAGE_FUZZ)
+  target_compile_options(partage_flags INTERFACE -fsanitize=fuzzer-no-link)
+  target_link_options(partage_flags INTERFACE -fsanitize=fuzzer-no-link)
 endif()
 # Both the root and src/ are include roots: "scheduler/engine/engine.h", "device/device.h".
 target_include_directories(partage_flags INTERFACE ${CMAKE_SOURCE_DIR} ${CMAKE_SOURCE_DIR}/src)

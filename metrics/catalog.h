@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// Every metric that is counted or timed as it happens. One row each; docs/metrics.md is generated from here. Metrics computed from state at scrape time: metrics/collectors.
+// Every metric that is counted or timed as it happens. One row each; docs/metrics.md is generated from here. Metrics computed from state at scrape time:
+// metrics/collectors.
 #pragma once
 
 #include "metrics/registry.h"

@@ -51,8 +51,8 @@ struct ReflectorStats {
   std::atomic<std::uint64_t> lists{0}, relists_410{0}, watches{0}, events{0}, undecodable{0}, errors{0};
 };
 
-/// Keeps a Sink in step with one resource of the API server, by client-go's reflector algorithm, with shorter delays. Owns one thread. Client, sink and clock must outlive it.
-/// T is Pod, Node or ResourceQuota.
+/// Keeps a Sink in step with one resource of the API server, by client-go's reflector algorithm, with shorter delays. Owns one thread. Client, sink and clock
+/// must outlive it. T is Pod, Node or ResourceQuota.
 ///
 ///            ┌──────── 410, other HTTP errors, a watch that ended at once (back-off) ────────┐
 ///            ▼                                                                               │

@@ -46,9 +46,9 @@ struct Tenure {
 ///       ▲                     │
 ///       └─ not renewed by the deadline; another holds it; released
 ///
-/// Safe under lost and late replies, 409s, pauses at any instruction and jumps of the wall clock: a tenure ends `renew_deadline` after its last answered renewal
-/// was *begun*, and nobody else's begins before `duration` after that renewal was executed. Assumes only that monotonic clocks of two machines run equally fast.
-/// Used by one thread; never waits by itself.
+/// Safe under lost and late replies, 409s, pauses at any instruction and jumps of the wall clock: a tenure ends `renew_deadline` after its last answered
+/// renewal was *begun*, and nobody else's begins before `duration` after that renewal was executed. Assumes only that monotonic clocks of two machines run
+/// equally fast. Used by one thread; never waits by itself.
 class Elector {
  public:
   struct Options {
@@ -65,7 +65,8 @@ class Elector {
   std::chrono::milliseconds Try();
   /// Notes who holds the lease and since when, for a Try to come: whoever begins to look only then has all the waiting before it.
   void Look();
-  /// Gives the lease away at once. REQUIRES: nothing that was begun under the tenure goes on. When it fails, or there is no tenure, the lease runs out by itself.
+  /// Gives the lease away at once. REQUIRES: nothing that was begun under the tenure goes on. When it fails, or there is no tenure, the lease runs out by
+  /// itself.
   Result<> Release();
   /// Ends the tenure without a word: the lease runs out.
   void Forget() { tenure_.reset(); }

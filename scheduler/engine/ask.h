@@ -19,7 +19,8 @@ struct PolicyChain {
   bool restricts = false;              ///< some of them rule devices out whatever their room
 };
 
-/// A request prepared for many nodes: what can be computed once is computed once (the field calls this PreFilter). Immutable; `request` and the policies must outlive it.
+/// A request prepared for many nodes: what can be computed once is computed once (the field calls this PreFilter). Immutable; `request` and the policies must
+/// outlive it.
 class Ask {
  public:
   Ask(const device::PodRequest& request, PolicyChain policies, const std::vector<DeviceKind>& kinds);

@@ -281,8 +281,8 @@ PodMemory::Targets Engine::Impl::TargetsOf(const PodInput& pod, const Snapshot& 
   return {std::move(nodes), snapshot.index};
 }
 
-// Texts by reason and need, so that equal ones are counted together; only the nearest node speaks for itself, and goes on speaking while its reason stays, so that the
-// message does not change with every share given elsewhere.
+// Texts by reason and need, so that equal ones are counted together; only the nearest node speaks for itself, and goes on speaking while its reason stays, so
+// that the message does not change with every share given elsewhere.
 FilterOutcome Engine::Impl::Refuse(const PodInput& pod, const Ask& ask, const Snapshot& snapshot, Names names, Ids ids) {
   FilterOutcome outcome;
   RefusalGroups groups;

@@ -83,7 +83,8 @@ class Engine {
 
   /// Which of the candidates can take the pod. Judged on one snapshot, with no lock held; then the best node gets a nominal share, so that the next
   /// filter does not hand out the same room. A pod that fits nowhere is remembered as waiting (see Waiting).
-  /// Ends the pod's earlier nominal share; a claim becomes one if its room has come free and its node is among the candidates. Names not in the inventory are refused ("not a GPU node").
+  /// Ends the pod's earlier nominal share; a claim becomes one if its room has come free and its node is among the candidates. Names not in the inventory are
+  /// refused ("not a GPU node").
   FilterOutcome Filter(const PodInput& pod, const Candidates& candidates);
 
   /// 0 (worst) to 10 (best) for each candidate, in order; unfit or unknown ones 0. Moves the nominal share to the best.
@@ -96,8 +97,8 @@ class Engine {
   /// For Reserve and Nominated, of a pod that no filter has seen.
   void Remember(const PodRef& pod, std::shared_ptr<const device::PodRequest> request);
 
-  /// A pod has been promised a node (status.nominatedNodeName), by kube-scheduler or by a replica of ours that evicted others for it: see ClaimNominated, which may
-  /// be tried again when this replica is the active one (TakeNominations).
+  /// A pod has been promised a node (status.nominatedNodeName), by kube-scheduler or by a replica of ours that evicted others for it: see ClaimNominated, which
+  /// may be tried again when this replica is the active one (TakeNominations).
   void Nominated(const Nomination& nomination);
   /// Claims the pod's share there for a minute, besides pods that are terminating. False, and nothing happens, where its request is not known, it has a claim
   /// or nominal share already, or there will be no room.

@@ -128,7 +128,8 @@ Reason Trial::Judge(const Item& item, std::uint32_t p) const {
   return Reason::kTogether;
 }
 
-// The device as a policy should see it for this item: with what runs beside it. Init containers come and go before the apps, so neither sees the other and both choose alike.
+// The device as a policy should see it for this item: with what runs beside it. Init containers come and go before the apps, so neither sees the other and both
+// choose alike.
 DeviceView Trial::RankView(const Item& item, std::uint32_t p) const {
   DeviceView view = block_.View(row_, p);
   for (const auto& share : trial_[p]) {

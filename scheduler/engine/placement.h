@@ -11,8 +11,9 @@
 
 namespace partage::scheduler {
 
-/// Chooses devices on one node for every container of the pod: first as the policies want them, container by container; if that dead-ends, by search over the legal
-/// assignments (at most kSearchSteps device tries; a pod of ordinary size never comes near). What is returned is legal for the block as given. Pure, thread-safe.
+/// Chooses devices on one node for every container of the pod: first as the policies want them, container by container; if that dead-ends, by search over the
+/// legal assignments (at most kSearchSteps device tries; a pod of ordinary size never comes near). What is returned is legal for the block as given. Pure,
+/// thread-safe.
 std::optional<device::Allocation> PlaceOnNode(const Block& block, std::uint32_t row, const Ask& ask);
 
 inline constexpr int kSearchSteps = 20000;

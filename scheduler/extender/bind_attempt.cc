@@ -119,8 +119,8 @@ std::optional<Result<>> BindAttempt::Write() {
   return GivenBack(written.error());
 }
 
-// Another may write now, or has written since the share was taken. What an earlier write of ours may yet do is looked for, and written again only if we would decide
-// the same in our new term.
+// Another may write now, or has written since the share was taken. What an earlier write of ours may yet do is looked for, and written again only if we would
+// decide the same in our new term.
 std::optional<Result<>> BindAttempt::Fenced(const Error& error) {
   exposed_ = unresolved_;
   const bool just_seen_unbound = stage_ == Stage::kLook;

@@ -38,9 +38,9 @@ struct BindContext {
 ///                kLook ──▶ bound with our allocation: bound.  Bound otherwise, gone, or refused for good: given back
 ///
 /// While a write may have been executed (exposed), only the API server's word ends the hold on the share.
-/// The fence is asked before every write. Where it is closed for the term in which the share was taken, nothing is written any more: the share is given back, or,
-/// while exposed, looked after until the pod is seen bound or gone, or the lost write is too old to happen; or until this replica is active again and the share, which
-/// it held all along, still fits: then the same is written again.
+/// The fence is asked before every write. Where it is closed for the term in which the share was taken, nothing is written any more: the share is given back,
+/// or, while exposed, looked after until the pod is seen bound or gone, or the lost write is too old to happen; or until this replica is active again and the
+/// share, which it held all along, still fits: then the same is written again.
 class BindAttempt {
  public:
   BindAttempt(const BindContext& context, PodRef pod, std::string node, Clock::Mono deadline);

@@ -32,11 +32,12 @@ class ClusterApi {
     kGone,       ///< no pod of that UID is there any more
     kProtected,  ///< a PodDisruptionBudget says no
   };
-  /// One POST …/eviction. Errors as WriteBinding's, without kConflict and kNotFound. kUnknown also where the server itself fails, as with two budgets on one pod.
+  /// One POST …/eviction. Errors as WriteBinding's, without kConflict and kNotFound. kUnknown also where the server itself fails, as with two budgets on one
+  /// pod.
   virtual Result<Evicted> Evict(const k8s::Eviction& eviction) = 0;
 
-  /// Sets the pod's status.nominatedNodeName; an empty node takes it away. kConflict: the name belongs to another pod by now. kNotFound, kInvalid, kUnavailable,
-  /// kUnknown as WriteBinding. A cluster may have no place for it: then nothing happens.
+  /// Sets the pod's status.nominatedNodeName; an empty node takes it away. kConflict: the name belongs to another pod by now. kNotFound, kInvalid,
+  /// kUnavailable, kUnknown as WriteBinding. A cluster may have no place for it: then nothing happens.
   virtual Result<> Nominate(const k8s::Nomination&) { return {}; }
 
   /// Sets one annotation of a node (merge patch): kube-scheduler then retries the pods an extender refused.

@@ -15,7 +15,8 @@
 namespace partage::scheduler {
 namespace {
 
-// A freed node is looked at twice, an interval apart: a filter that judged the node before it was freed may be about to say so when the first look finds nobody waiting.
+// A freed node is looked at twice, an interval apart: a filter that judged the node before it was freed may be about to say so when the first look finds nobody
+// waiting.
 constexpr int kLooks = 2;
 
 std::string TimeText(Clock::Wall time) {

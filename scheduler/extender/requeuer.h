@@ -14,9 +14,9 @@ namespace partage::scheduler {
 /// Annotation patched to wake kube-scheduler; its value is the time, so that every patch is a change.
 inline constexpr std::string_view kRequeueAnnotation = "partage.dev/requeue";
 
-/// Has kube-scheduler retry pods refused for want of a share, within a second of the share coming free instead of its own five minutes: when a node on which something
-/// became free would take a waiting pod, one annotation of that node is patched. At most one patch per `min_interval`, none while nobody waits. A patch that fails is
-/// tried again; one that names a node that is gone, with another node.
+/// Has kube-scheduler retry pods refused for want of a share, within a second of the share coming free instead of its own five minutes: when a node on which
+/// something became free would take a waiting pod, one annotation of that node is patched. At most one patch per `min_interval`, none while nobody waits. A
+/// patch that fails is tried again; one that names a node that is gone, with another node.
 /// Also ends nominal shares whose time has passed. Owns one thread. Thread-safe, but for Start and Stop. What is passed in must outlive it.
 class Requeuer {
  public:

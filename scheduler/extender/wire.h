@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// kube-scheduler's extender protocol, k8s.io/kube-scheduler/extender/v1, as text. Its types have no JSON tags: members are Go's field names (`Pod`, `NodeNames`),
-// and nothing is left out when empty. Like Go we also take members in other letter cases.
+// kube-scheduler's extender protocol, k8s.io/kube-scheduler/extender/v1, as text. Its types have no JSON tags: members are Go's field names (`Pod`,
+// `NodeNames`), and nothing is left out when empty. Like Go we also take members in other letter cases.
 #pragma once
 
 #include <memory>
@@ -29,8 +29,8 @@ struct ExtenderArgs {
   Candidates candidates() const { return {names, ids, index.get()}; }
 };
 
-/// Reads ExtenderArgs. Keeps its memory from call to call, since every scheduling cycle makes one or two; what a body over 4 MiB took is freed by the next call.
-/// Used by one thread at a time.
+/// Reads ExtenderArgs. Keeps its memory from call to call, since every scheduling cycle makes one or two; what a body over 4 MiB took is freed by the next
+/// call. Used by one thread at a time.
 class ArgsDecoder {
  public:
   ArgsDecoder();

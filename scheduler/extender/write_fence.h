@@ -24,7 +24,8 @@ class WriteFence {
  public:
   using Term = std::uint64_t;
 
-  /// That a write is, or may yet be, executed: until it is destroyed the lease is not handed to another, but may run out. Movable; used by one thread at a time.
+  /// That a write is, or may yet be, executed: until it is destroyed the lease is not handed to another, but may run out. Movable; used by one thread at a
+  /// time.
   class Permit {
    public:
     Permit(Clock::Mono send_by, std::function<void()> end) : send_by_(send_by), end_(std::move(end)) {}

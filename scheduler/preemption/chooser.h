@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// Which pods to evict so that another fits. Pure functions of the ledger's state, judged by the engine's own fit, so that what is promised here is found free by the next filter.
+// Which pods to evict so that another fits. Pure functions of the ledger's state, judged by the engine's own fit, so that what is promised here is found free
+// by the next filter.
 #pragma once
 
 #include <cstddef>
@@ -23,9 +24,9 @@ struct Wish {
   std::function<bool(const PodUid&)> spared = [](auto&) { return false; };  ///< pods that must not be victims whatever their priority
 };
 
-/// The pods to evict from one node, as places in `tenancy.tenants`: the fewest that do; of as many, those of the lowest priorities (the highest of each set compared
-/// first); of those, the youngest. Pods that are terminating count as gone. Empty: it fits without evicting anybody, at the latest once they are. nullopt: not even
-/// all that may be evicted are enough, or more than `at_most` are needed.
+/// The pods to evict from one node, as places in `tenancy.tenants`: the fewest that do; of as many, those of the lowest priorities (the highest of each set
+/// compared first); of those, the youngest. Pods that are terminating count as gone. Empty: it fits without evicting anybody, at the latest once they are.
+/// nullopt: not even all that may be evicted are enough, or more than `at_most` are needed.
 /// Exact while that takes at most kTries trial fits, which is so on any ordinary node; beyond, a set of which none could be left out.
 /// A victim is bound; pods between filter and bind, and pods whose share cannot be told, are left alone. Thread-safe.
 std::optional<std::vector<std::uint32_t>> ChooseVictims(const Cluster::Tenancy& tenancy, const Wish& wish, std::size_t at_most);

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// kube-scheduler's /preempt: it has found pods whose eviction would make room in CPU, memory and the like, and asks which of these nodes would do for devices too.
+// kube-scheduler's /preempt: it has found pods whose eviction would make room in CPU, memory and the like, and asks which of these nodes would do for devices
+// too.
 #pragma once
 
 #include <functional>
@@ -32,8 +33,8 @@ Result<PreemptArgs> DecodePreemptArgs(std::string_view body);
 /// ExtenderPreemptionResult.
 std::string EncodePreemptResult(const std::map<std::string, PreemptArgs::Victims>& nodes);
 
-/// The nodes on which the pod would fit without these victims, each with further victims of lower priority where it would not without them too. Devices of a pod
-/// that asks for none of ours are not looked at.
+/// The nodes on which the pod would fit without these victims, each with further victims of lower priority where it would not without them too. Devices of a
+/// pod that asks for none of ours are not looked at.
 std::map<std::string, PreemptArgs::Victims> AnswerPreempt(Engine& engine, const PreemptArgs& args, const device::PodRequest* request);
 
 /// The handler of POST /preempt. A malformed body gets a 400; while `ready` is false, a 503: kube-scheduler then preempts nobody in this cycle. Thread-safe.

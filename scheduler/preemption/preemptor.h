@@ -14,15 +14,16 @@
 
 namespace partage::scheduler {
 
-/// Evicts pods so that a waiting one of higher priority gets its share: kube-scheduler cannot do it for room only an extender knows. Manual: docs/preemption.md.
+/// Evicts pods so that a waiting one of higher priority gets its share: kube-scheduler cannot do it for room only an extender knows. Manual:
+/// docs/preemption.md.
 ///
 ///   waiting ──plan, claim──▶ asking ──every victim may go──▶ evicting ──all asked to go──▶ leaving ──room free, next filter──▶ nominal
 ///      ▲                       │ a budget protects one:         │ protected after all: choose anew,
 ///      │                       ▼ claim dropped, choose anew     ▼ who is leaving counts as gone
 ///      └── nobody may go: asked again later ◀───────────────────┘
 ///
-/// The claim (Cluster::Claim) keeps what victims leave behind from everybody else. It lasts until the pod is bound or gone, or `hold` after the last victim went.
-/// Nobody is asked to leave before a dry run has shown that all victims may, and that the waiting pod still waits.
+/// The claim (Cluster::Claim) keeps what victims leave behind from everybody else. It lasts until the pod is bound or gone, or `hold` after the last victim
+/// went. Nobody is asked to leave before a dry run has shown that all victims may, and that the waiting pod still waits.
 /// Owns one thread. Thread-safe, but for Start and Stop. What is passed in must outlive it.
 class Preemptor {
  public:

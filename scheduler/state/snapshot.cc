@@ -114,8 +114,8 @@ DeviceView Block::View(std::uint32_t row, std::uint32_t position) const {
           .total = {total_slots[d], total_mib[d], total_cores[d]}};
 }
 
-// Node names share long prefixes, so every byte must count; and each candidate of each filter is hashed, so 16 bytes are taken at a time. A name's last 16 bytes
-// may overlap those before them.
+// Node names share long prefixes, so every byte must count; and each candidate of each filter is hashed, so 16 bytes are taken at a time. A name's last 16
+// bytes may overlap those before them.
 std::uint64_t NodeIndex::Hash(std::string_view name) const {
   std::uint64_t hash = name.size() * kC ^ seed_;
   std::uint64_t low = 0, high = 0;

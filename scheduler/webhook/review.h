@@ -30,8 +30,8 @@ struct Review {
 /// A pod with one of these labels set to "ignore" is left alone.
 inline constexpr std::string_view kOptOutLabels[] = {"partage.dev/webhook", "hami.io/webhook"};
 
-/// Reads an AdmissionReview. kInvalid says where the body is wrong: not JSON, another API version or kind, no request, no uid, a pod to be created without the pod.
-/// REQUIRES: http::kBodyPadding readable bytes after `body`.
+/// Reads an AdmissionReview. kInvalid says where the body is wrong: not JSON, another API version or kind, no request, no uid, a pod to be created without the
+/// pod. REQUIRES: http::kBodyPadding readable bytes after `body`.
 Result<Review> DecodeReview(std::string_view body);
 
 /// One step of a JSON patch: adds `value` (JSON) at `path`.

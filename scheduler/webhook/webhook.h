@@ -11,7 +11,8 @@
 namespace partage::scheduler {
 
 /// The API server's admission protocol (review.h) over Admission: POST /mutate. Format: docs/http-api.md. A body that is no review gets a 400 that says
-/// where; everything about the pod is answered in the review. Thread-safe. Everything passed in must outlive it, and it must outlive the server it added its route to.
+/// where; everything about the pod is answered in the review. Thread-safe. Everything passed in must outlive it, and it must outlive the server it added its
+/// route to.
 class Webhook {
  public:
   Webhook(Engine& engine, const vendors::Catalog& vendors, AdmissionOptions options, metrics::Registry& registry);

@@ -10,8 +10,8 @@
 
 namespace partage {
 
-/// Calls a function again and again, `period` after it returned, on a thread of its own from Start to Stop. Start and Stop are for one thread; both are idempotent.
-/// What the function uses must outlive the Ticker, so it is declared last.
+/// Calls a function again and again, `period` after it returned, on a thread of its own from Start to Stop. Start and Stop are for one thread; both are
+/// idempotent. What the function uses must outlive the Ticker, so it is declared last.
 class Ticker {
  public:
   ~Ticker() { Stop(); }

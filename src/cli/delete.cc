@@ -10,11 +10,11 @@
 namespace partage::cli {
 namespace {
 
-struct Options {
+struct DeleteOptions {
   std::string server = kDefaultServer, pod;
 };
 
-Result<int> Delete(const Options& options) {
+Result<int> Delete(const DeleteOptions& options) {
   auto server = HttpClient::Make(options.server);
   if (!server) return Fail(server.error());
   const auto deleted = BodyOf(server->Delete("/sim/pods?pod=" + EncodeParameter(options.pod)), "delete " + options.pod);
@@ -26,7 +26,7 @@ Result<int> Delete(const Options& options) {
 }  // namespace
 
 Run AddDelete(CLI::App& app) {
-  const auto options = std::make_shared<Options>();
+  const auto options = std::make_shared<DeleteOptions>();
   app.add_option("--server", options->server, "The scheduler's metrics and state")->capture_default_str()->type_name("URL");
   app.add_option("POD", options->pod, "NAMESPACE/NAME")->required();
   return [options] { return Delete(*options); };

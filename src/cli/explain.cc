@@ -11,12 +11,12 @@
 namespace partage::cli {
 namespace {
 
-struct Options {
+struct ExplainOptions {
   std::string server = kDefaultServer, pod;
   bool json = false;
 };
 
-Result<int> Explain(const Options& options) {
+Result<int> Explain(const ExplainOptions& options) {
   const auto body = GetBody(options.server, "/debug/explain?pod=" + EncodeParameter(options.pod), "explain");
   if (!body) return Fail(body.error());
   if (options.json) return std::puts(body->c_str()) < 0 ? 1 : 0;
@@ -29,7 +29,7 @@ Result<int> Explain(const Options& options) {
 }  // namespace
 
 Run AddExplain(CLI::App& app) {
-  const auto options = std::make_shared<Options>();
+  const auto options = std::make_shared<ExplainOptions>();
   app.add_option("pod", options->pod, "NAMESPACE/NAME")->required();
   app.add_option("--server", options->server, "The scheduler's metrics and state")->capture_default_str()->type_name("URL");
   app.add_flag("--json", options->json, "The explanation as the scheduler gives it");

@@ -10,12 +10,12 @@
 namespace partage::cli {
 namespace {
 
-struct Options {
+struct StateOptions {
   std::string server = kDefaultServer, node;
   bool json = false;
 };
 
-Result<int> ShowState(const Options& options) {
+Result<int> ShowState(const StateOptions& options) {
   const std::string query = options.node.empty() ? "" : "?node=" + EncodeParameter(options.node);
   const auto body = GetBody(options.server, "/debug/state" + query, "state");
   if (!body) return Fail(body.error());
@@ -29,7 +29,7 @@ Result<int> ShowState(const Options& options) {
 }  // namespace
 
 Run AddState(CLI::App& app) {
-  const auto options = std::make_shared<Options>();
+  const auto options = std::make_shared<StateOptions>();
   app.add_option("--server", options->server, "The scheduler's metrics and state")->capture_default_str()->type_name("URL");
   app.add_option("--node", options->node, "Only this node")->type_name("NAME");
   app.add_flag("--json", options->json, "The state as the scheduler gives it");

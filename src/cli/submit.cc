@@ -13,7 +13,7 @@
 namespace partage::cli {
 namespace {
 
-struct Options {
+struct SubmitOptions {
   std::string extender = kDefaultExtender, server = kDefaultServer, nodes;
   int repeat = 1;
   std::vector<std::string> files;
@@ -26,7 +26,7 @@ Result<ClusterState> FetchState(HttpClient& server, const std::string& query) {
 }
 
 /// All nodes, as kube-scheduler would name them when nothing but the devices decides.
-Result<std::vector<std::string>> Candidates(const Options& options, HttpClient& server) {
+Result<std::vector<std::string>> Candidates(const SubmitOptions& options, HttpClient& server) {
   if (!options.nodes.empty()) return SplitList(options.nodes);
   const auto state = FetchState(server, "?pods=false");
   if (!state) return Fail(state.error());
@@ -35,7 +35,7 @@ Result<std::vector<std::string>> Candidates(const Options& options, HttpClient& 
   return names;
 }
 
-Result<std::vector<ManifestPod>> ReadPods(const Options& options) {
+Result<std::vector<ManifestPod>> ReadPods(const SubmitOptions& options) {
   std::vector<ManifestPod> pods;
   for (const std::string& file : options.files) {
     const auto text = ReadTextFile(file == "-" ? "/dev/stdin" : file);
@@ -58,7 +58,7 @@ Result<std::vector<Submission>> ScheduleAll(HttpClient& extender, std::vector<Ma
   return submissions;
 }
 
-Result<int> Submit(const Options& options) {
+Result<int> Submit(const SubmitOptions& options) {
   auto pods = ReadPods(options);
   if (!pods) return Fail(pods.error());
   auto extender = HttpClient::Make(options.extender), server = HttpClient::Make(options.server);
@@ -78,7 +78,7 @@ Result<int> Submit(const Options& options) {
 }  // namespace
 
 Run AddSubmit(CLI::App& app) {
-  const auto options = std::make_shared<Options>();
+  const auto options = std::make_shared<SubmitOptions>();
   app.footer("Ends with 0 when every pod was bound, 1 when one was refused, 2 when the extender could not be asked.");
   app.add_option("--extender", options->extender, "The extender")->capture_default_str()->type_name("URL");
   app.add_option("--server", options->server, "The scheduler's metrics and state")->capture_default_str()->type_name("URL");

@@ -5,7 +5,6 @@
 #include <algorithm>
 #include <array>
 #include <charconv>
-#include <limits>
 #include <unordered_set>
 
 #include <nlohmann/json.hpp>
@@ -15,8 +14,7 @@
 namespace partage::device {
 namespace {
 
-constexpr auto kMaxInt32 = std::numeric_limits<std::int32_t>::max();
-constexpr std::int32_t kVersion = 1;
+constexpr std::int32_t kAllocationVersion = 1;
 
 // --- Our own document ---
 
@@ -63,7 +61,8 @@ Allocation ReadAllocation(const Json& root, Problem& problem) {
   const Fields fields(root, path, problem);
   std::int32_t version = 0;
   fields.RequiredNumber("version", 0, kMaxInt32, version);
-  if (version != kVersion) problem.Report("allocation.version {} is unknown; this program reads version {}", version, kVersion);
+  if (version != kAllocationVersion)
+    problem.Report("allocation.version {} is unknown; this program reads version {}", version, kAllocationVersion);
   Allocation allocation;
   fields.RequiredText("node", allocation.node);
   if (!fields.Has("containers")) problem.Report("allocation.containers is missing");
@@ -174,7 +173,7 @@ std::vector<Entry> MatchInOrder(std::vector<Entry> filled, const Containers& con
 }  // namespace
 
 std::string EncodeAllocation(const Allocation& allocation) {
-  nlohmann::ordered_json json{{"version", kVersion}, {"node", allocation.node}, {"containers", nlohmann::ordered_json::array()}};
+  nlohmann::ordered_json json{{"version", kAllocationVersion}, {"node", allocation.node}, {"containers", nlohmann::ordered_json::array()}};
   for (const auto& container : allocation.containers) json["containers"].push_back(ToJson(container));
   return json.dump(-1, ' ', false, nlohmann::json::error_handler_t::replace);
 }

@@ -36,8 +36,8 @@ struct HamiContainer {
 
 /// Reads HAMi's text. HAMi leaves out entries of some containers without devices, so position is trusted only where the text has an entry for
 /// every container and each one that holds devices stands at a container that wants some; otherwise the entries that hold devices are given in order to the
-/// containers that want some. The type is not compared (some vendors write a product name there); a device named twice in one container is one share with the sum.
-/// kInvalid when an entry is malformed, when more containers hold devices than want them, or when fewer do and which of them changes the usage.
+/// containers that want some. The type is not compared (some vendors write a product name there); a device named twice in one container is one share with the
+/// sum. kInvalid when an entry is malformed, when more containers hold devices than want them, or when fewer do and which of them changes the usage.
 Result<Allocation> DecodeHamiDevices(std::string_view text, std::string_view vendor, std::string_view node,
                                      const std::vector<HamiContainer>& containers);
 

@@ -17,8 +17,7 @@
 namespace partage::device {
 namespace {
 
-constexpr auto kMaxInt32 = std::numeric_limits<std::int32_t>::max();
-constexpr std::int32_t kVersion = 1;
+constexpr std::int32_t kInventoryVersion = 1;
 
 /// One direction of a pair of devices.
 struct Link {
@@ -119,7 +118,8 @@ void ReadInventory(const Json& root, Problem& problem, Builder& builder) {
   const Fields fields(root, path, problem);
   std::int32_t version = 0;
   fields.RequiredNumber("version", 0, kMaxInt32, version);
-  if (version != kVersion) problem.Report("inventory.version {} is unknown; this program reads version {}", version, kVersion);
+  if (version != kInventoryVersion)
+    problem.Report("inventory.version {} is unknown; this program reads version {}", version, kInventoryVersion);
   if (!fields.Has("devices")) problem.Report("inventory.devices is missing");
   fields.Each("devices", [&](const Json& device, const Path& place) { ReadDevice(device, place, problem, builder); });
 }
@@ -267,7 +267,7 @@ Result<NodeInventory> DecodeInventory(std::string_view text) {
 }
 
 std::string EncodeInventory(const NodeInventory& inventory) {
-  nlohmann::ordered_json json{{"version", kVersion}, {"devices", nlohmann::ordered_json::array()}};
+  nlohmann::ordered_json json{{"version", kInventoryVersion}, {"devices", nlohmann::ordered_json::array()}};
   for (const auto& device : inventory.devices) json["devices"].push_back(ToJson(inventory, device));
   return json.dump(-1, ' ', false, nlohmann::json::error_handler_t::replace);
 }

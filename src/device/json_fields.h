@@ -3,6 +3,7 @@
 #pragma once
 
 #include <cstdint>
+#include <limits>
 #include <string>
 #include <string_view>
 
@@ -14,6 +15,8 @@
 namespace partage::device {
 
 using Json = simdjson::dom::element;
+
+inline constexpr auto kMaxInt32 = std::numeric_limits<std::int32_t>::max();
 
 /// Where in a document a value stands, written out only when something is wrong there. Borrows its parent.
 class Path {

@@ -18,7 +18,8 @@ struct IssuedCertificate {
 
 /// Makes a key, and a certificate for it that the authority signs: for servers only, for `names` (DNS names and IP addresses), good from an hour ago (clocks
 /// differ) until `lifetime` from now or the authority's own end, whichever comes first.
-/// kInvalid says which of `authority` and `authority_key` (PEM texts) cannot be used, that they do not belong together, that the certificate may sign none, or which name can be none.
+/// kInvalid says which of `authority` and `authority_key` (PEM texts) cannot be used, that they do not belong together, that the certificate may sign none, or
+/// which name can be none.
 Result<IssuedCertificate> IssueServerCertificate(const std::string& authority, const std::string& authority_key,
                                                  const std::vector<std::string>& names, std::chrono::seconds lifetime);
 

@@ -46,7 +46,8 @@ class NodeSink final : public k8s::Sink<k8s::Node> {
   FaultLog faults_;
 };
 
-/// Pods into the ledger, and out of the engine's memory of waiting pods when they are bound or gone. Strand-confined to its reflector's thread. Everything passed in must outlive it.
+/// Pods into the ledger, and out of the engine's memory of waiting pods when they are bound or gone. Strand-confined to its reflector's thread. Everything
+/// passed in must outlive it.
 class PodSink final : public k8s::Sink<k8s::Pod> {
  public:
   /// `on_synced` as above.

@@ -40,7 +40,8 @@ struct SimSpec {
 ///       shares: [{device: 0, memoryMiB: 8192, cores: 10}]   # of one container, "main"
 ///
 /// Link scores follow docs/protocol.md: 10 across NUMA nodes, 30 within one, and 100 for each NVLink.
-/// kInvalid reads `file:line: member: what is wrong`: not YAML, unknown member, wrong type or range, two nodes or pods of one name, a share of an unknown device.
+/// kInvalid reads `file:line: member: what is wrong`: not YAML, unknown member, wrong type or range, two nodes or pods of one name, a share of an unknown
+/// device.
 Result<SimSpec> ParseSimSpec(std::string_view yaml, const std::string& file);
 
 }  // namespace partage::sim

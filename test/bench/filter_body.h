@@ -10,8 +10,8 @@
 
 namespace partage::bench {
 
-/// `count` names of the fleet's nodes as kube-scheduler sends them: the nodes of three zones in turn, from some node on and round, in pieces that several of its
-/// workers go through side by side, so that neighbours are near each other and hardly ever next to each other.
+/// `count` names of the fleet's nodes as kube-scheduler sends them: the nodes of three zones in turn, from some node on and round, in pieces that several of
+/// its workers go through side by side, so that neighbours are near each other and hardly ever next to each other.
 std::vector<std::string> Candidates(const Fleet& fleet, int count, std::uint64_t seed);
 
 /// The body of a filter call as kube-scheduler writes it with nodeCacheCapable, built once and then sent for one pod after another of the same form.

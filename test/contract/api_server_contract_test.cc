@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// What the scheduler relies on in an API server. The fake one is held to it here, kube-apiserver by test/e2e/test_api_contract.py, which names its kubeconfig in
-// PARTAGE_CONTRACT_KUBECONFIG: so that a fault found against the fake is one that could happen.
+// What the scheduler relies on in an API server. The fake one is held to it here, kube-apiserver by test/e2e/test_api_contract.py, which names its kubeconfig
+// in PARTAGE_CONTRACT_KUBECONFIG: so that a fault found against the fake is one that could happen.
 #include <unistd.h>
 
 #include <algorithm>

@@ -73,7 +73,7 @@ TEST_CASE("A certificate issued for a server does not open a door that asks for 
   const Authority authority;
   const auto issued = IssueServerCertificate(authority.certificate(), authority.key(), {"a"}, hours(1));
   REQUIRE(issued);
-  TlsTestServer server(authority.Issue("IP:127.0.0.1"), authority.certificate());
+  TlsTestServer server(authority.Issue(kLoopback), authority.certificate());
   CHECK(server.Connect({.ca = authority.certificate(), .identity = {issued->certificate, issued->key}}).Ask(Get("/hello")).empty());
   CHECK(StatusOf(server.Connect({.ca = authority.certificate(), .identity = authority.Issue("DNS:a")}).Ask(Get("/hello"))) == 200);
 }

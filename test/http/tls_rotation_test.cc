@@ -13,8 +13,6 @@ namespace {
 
 using Kind = http::TlsEvent::Kind;
 
-const std::string kHere = "IP:127.0.0.1";
-
 Result<> StartWith(const std::string& certificate, const std::string& key, const std::string& client_ca = "") {
   const TempFolder folder;
   http::TlsOptions tls;
@@ -27,7 +25,7 @@ Result<> StartWith(const std::string& certificate, const std::string& key, const
 
 TEST_CASE("A server does not start with files that cannot be used, and names the one that is wrong") {
   const Authority authority;
-  const auto one = authority.Issue(kHere), two = authority.Issue(kHere);
+  const auto one = authority.Issue(kLoopback), two = authority.Issue(kLoopback);
   const auto says = [](const Result<>& started, const std::string& file, const std::string& what) {
     REQUIRE_FALSE(started.has_value());
     CHECK_THAT(started.error().message, Catch::Contains(file) && Catch::Contains(what));
@@ -42,10 +40,10 @@ TEST_CASE("A server does not start with files that cannot be used, and names the
 
 TEST_CASE("A new certificate serves new connections, and open ones go on") {
   const Authority authority;
-  TlsTestServer server(authority.Issue(kHere));
+  TlsTestServer server(authority.Issue(kLoopback));
   auto before = server.Connect({.ca = authority.certificate()});
   CHECK(StatusOf(before.Ask(Get("/hello"))) == 200);
-  server.Write(authority.Issue(kHere));
+  server.Write(authority.Issue(kLoopback));
   REQUIRE(server.Wait(Kind::kLoaded, 2));
   auto after = server.Connect({.ca = authority.certificate()});
   CHECK(StatusOf(after.Ask(Get("/hello"))) == 200);
@@ -55,7 +53,7 @@ TEST_CASE("A new certificate serves new connections, and open ones go on") {
 
 TEST_CASE("Broken, mismatched, out-of-date and missing files keep the old certificate, and are told once each") {
   const Authority authority;
-  const auto good = authority.Issue(kHere), other = authority.Issue(kHere);
+  const auto good = authority.Issue(kLoopback), other = authority.Issue(kLoopback);
   TlsTestServer server(good);
   const std::string serial = server.Connect({.ca = authority.certificate()}).serial();
   const auto unchanged = [&](int rejected) {
@@ -68,7 +66,7 @@ TEST_CASE("Broken, mismatched, out-of-date and missing files keep the old certif
   unchanged(1);
   server.WriteCertificate(other.certificate);
   unchanged(2);
-  server.Write(authority.Issue(kHere, -10));
+  server.Write(authority.Issue(kLoopback, -10));
   unchanged(3);
   CHECK(server.Count(Kind::kLoaded) == 1);
   server.Write(other);
@@ -79,7 +77,7 @@ TEST_CASE("Broken, mismatched, out-of-date and missing files keep the old certif
 
 TEST_CASE("A client authority that is taken away no longer opens the door, not even for a client that was in before") {
   const Authority servers, first, second;
-  TlsTestServer server(servers.Issue(kHere), first.certificate());
+  TlsTestServer server(servers.Issue(kLoopback), first.certificate());
   const TlsClientOptions old_client{.ca = servers.certificate(), .identity = first.Issue("DNS:a")};
   const TlsClientOptions new_client{.ca = servers.certificate(), .identity = second.Issue("DNS:b")};
   CHECK(StatusOf(server.Connect(old_client).Ask(Get("/hello"))) == 200);
@@ -95,7 +93,7 @@ TEST_CASE("A client authority that is taken away no longer opens the door, not e
 
 TEST_CASE("Certificates rotated under load fail no request") {
   const Authority authority;
-  TlsTestServer server(authority.Issue(kHere));
+  TlsTestServer server(authority.Issue(kLoopback));
   std::atomic<bool> stop = false;
   std::atomic<int> served = 0, failed = 0;
   const auto load = [&](int requests_a_connection) {
@@ -106,7 +104,7 @@ TEST_CASE("Certificates rotated under load fail no request") {
   };
   std::jthread one([&] { load(1); }), many([&] { load(20); });
   for (int rotation = 2; rotation < 12; ++rotation) {
-    server.Write(authority.Issue(kHere));
+    server.Write(authority.Issue(kLoopback));
     CHECK(server.Wait(Kind::kLoaded, rotation));
   }
   stop = true;

@@ -13,13 +13,11 @@ namespace {
 using std::chrono::milliseconds;
 using Kind = http::TlsEvent::Kind;
 
-const std::string kHere = "IP:127.0.0.1";
-
 bool Serves(TlsClient& client) { return BodyOf(client.Ask(Get("/hello"))) == "hello"; }
 
 TEST_CASE("Requests of all shapes are served over TLS 1.2 and 1.3") {
   const Authority authority;
-  TlsTestServer server(authority.Issue(kHere));
+  TlsTestServer server(authority.Issue(kLoopback));
   for (const int version : {TLS1_2_VERSION, TLS1_3_VERSION}) {
     auto client = server.Connect({.ca = authority.certificate(), .identity = {}, .max_version = version});
     REQUIRE(client.fault() == "");
@@ -34,7 +32,7 @@ TEST_CASE("Requests of all shapes are served over TLS 1.2 and 1.3") {
 
 TEST_CASE("The last answer on a TLS connection is followed by a goodbye") {
   const Authority authority;
-  TlsTestServer server(authority.Issue(kHere));
+  TlsTestServer server(authority.Issue(kLoopback));
   auto client = server.Connect({.ca = authority.certificate()});
   CHECK(StatusOf(client.Ask(Get("/hello", "Connection: close\r\n"))) == 200);
   CHECK(client.EndsProperly());
@@ -42,7 +40,7 @@ TEST_CASE("The last answer on a TLS connection is followed by a goodbye") {
 
 TEST_CASE("TLS 1.1 is refused") {
   const Authority authority;
-  TlsTestServer server(authority.Issue(kHere));
+  TlsTestServer server(authority.Issue(kLoopback));
   auto old = server.Connect({.ca = "", .identity = {}, .max_version = TLS1_1_VERSION});
   CHECK(old.fault() == "tlsv1 alert protocol version");
   CHECK(server.Wait(Kind::kHandshakeFailed, 1));
@@ -52,7 +50,7 @@ TEST_CASE("TLS 1.1 is refused") {
 
 TEST_CASE("A client that trusts another authority, or expects another name, does not talk to the server") {
   const Authority authority, other;
-  TlsTestServer server(authority.Issue(kHere)), misnamed(authority.Issue("DNS:elsewhere"));
+  TlsTestServer server(authority.Issue(kLoopback)), misnamed(authority.Issue("DNS:elsewhere"));
   CHECK(server.Connect({.ca = other.certificate()}).fault() == "certificate verify failed");
   CHECK(misnamed.Connect({.ca = authority.certificate()}).fault() == "certificate verify failed");
   CHECK(server.Wait(Kind::kHandshakeFailed, 1));
@@ -60,7 +58,7 @@ TEST_CASE("A client that trusts another authority, or expects another name, does
 
 TEST_CASE("Where clients must show a certificate, none, a stranger's and an expired one are refused") {
   const Authority authority, other;
-  TlsTestServer server(authority.Issue(kHere), authority.certificate());
+  TlsTestServer server(authority.Issue(kLoopback), authority.certificate());
   const auto ask = [&](const Identity& identity) {
     auto client = server.Connect({.ca = authority.certificate(), .identity = identity});
     return client.Ask(Get("/hello"));
@@ -74,7 +72,7 @@ TEST_CASE("Where clients must show a certificate, none, a stranger's and an expi
 
 TEST_CASE("A client that speaks plain HTTP, or nonsense, costs nobody anything") {
   const Authority authority;
-  TlsTestServer server(authority.Issue(kHere));
+  TlsTestServer server(authority.Issue(kLoopback));
   auto plain = server.http().Connect(), nonsense = server.http().Connect();
   plain.Send(Get("/hello"));
   nonsense.Send(std::string(1000, '\x16'));
@@ -87,7 +85,7 @@ TEST_CASE("A client that speaks plain HTTP, or nonsense, costs nobody anything")
 
 TEST_CASE("A handshake that does not come is given up, a slow request over TLS is told so") {
   const Authority authority;
-  TlsTestServer server(authority.Issue(kHere), {}, milliseconds(150));
+  TlsTestServer server(authority.Issue(kLoopback), {}, milliseconds(150));
   auto silent = server.http().Connect();
   auto slow = server.Connect({.ca = authority.certificate()});
   CHECK(StatusOf(slow.Ask("GET /hello HTTP/1.1\r\nHos")) == 408);
@@ -96,7 +94,7 @@ TEST_CASE("A handshake that does not come is given up, a slow request over TLS i
 
 TEST_CASE("Past the limit the handshakes that hang for longest make room for a client that means it") {
   const Authority authority;
-  TlsTestServer server(authority.Issue(kHere), {}, std::chrono::seconds(60), {}, 5);
+  TlsTestServer server(authority.Issue(kLoopback), {}, std::chrono::seconds(60), {}, 5);
   std::vector<RawClient> silent;
   for (int i = 0; i < 20; ++i) silent.push_back(server.http().Connect());
   auto client = server.Connect({.ca = authority.certificate()});
@@ -106,7 +104,7 @@ TEST_CASE("Past the limit the handshakes that hang for longest make room for a c
 
 TEST_CASE("Past the limit handshakes that hang make room before clients that are idle between their requests do") {
   const Authority authority;
-  TlsTestServer server(authority.Issue(kHere), {}, milliseconds(1000), {}, 5);
+  TlsTestServer server(authority.Issue(kLoopback), {}, milliseconds(1000), {}, 5);
   auto client = server.Connect({.ca = authority.certificate()});
   REQUIRE(Serves(client));
   std::vector<RawClient> silent;
@@ -120,7 +118,7 @@ TEST_CASE("Past the limit handshakes that hang make room before clients that are
 
 TEST_CASE("A server stops while handshakes are under way") {
   const Authority authority;
-  TlsTestServer server(authority.Issue(kHere));
+  TlsTestServer server(authority.Issue(kLoopback));
   auto silent = server.http().Connect();
   silent.Send("\x16\x03\x01");
   auto client = server.Connect({.ca = authority.certificate()});

@@ -70,7 +70,7 @@ void CheckDistrusted(const ClientConfig& config, const std::string& reason) {
 
 TEST_CASE("A server whose certificate the given authority signed for its address is trusted, and an address is not sent as a name") {
   const Authority authority;
-  const TlsServer server(authority.Issue("IP:127.0.0.1"));
+  const TlsServer server(authority.Issue(test::kLoopback));
   auto config = server.Config();
   config.ca_pem = authority.certificate();
   const auto reply = GetName(config);
@@ -93,7 +93,7 @@ TEST_CASE("An authority can come from a file, and tls_server_name is what is ver
 
 TEST_CASE("A server that another authority signed is not trusted, unless told not to look") {
   const Authority authority, other;
-  const TlsServer server(authority.Issue("IP:127.0.0.1"));
+  const TlsServer server(authority.Issue(test::kLoopback));
   auto config = server.Config();
   config.ca_pem = other.certificate();
   CheckDistrusted(config, "");
@@ -103,13 +103,13 @@ TEST_CASE("A server that another authority signed is not trusted, unless told no
 
 TEST_CASE("Without an authority the system's are used, and ours is not among them") {
   const Authority authority;
-  const TlsServer server(authority.Issue("IP:127.0.0.1"));
+  const TlsServer server(authority.Issue(test::kLoopback));
   CheckDistrusted(server.Config(), "");
 }
 
 TEST_CASE("A changed authority file serves the next connection, an unreadable one leaves the old in use") {
   const Authority authority, other;
-  const TlsServer server(authority.Issue("IP:127.0.0.1"));
+  const TlsServer server(authority.Issue(test::kLoopback));
   const TempFolder folder;
   auto config = server.Config();
   config.ca_file = folder.Write("ca.crt", other.certificate());
@@ -124,7 +124,7 @@ TEST_CASE("A changed authority file serves the next connection, an unreadable on
 
 TEST_CASE("A client certificate opens a server that demands one, from PEM and from files") {
   const Authority authority;
-  const TlsServer server(authority.Issue("IP:127.0.0.1"), authority.certificate());
+  const TlsServer server(authority.Issue(test::kLoopback), authority.certificate());
   const auto me = authority.Issue("DNS:me");
   auto config = server.Config();
   config.ca_pem = authority.certificate();
@@ -164,7 +164,7 @@ TEST_CASE("A server that speaks no TLS is kUnavailable") {
 
 TEST_CASE("TLS connections are kept alive and replaced when the server closed them") {
   const Authority authority;
-  auto server = std::make_unique<TlsServer>(authority.Issue("IP:127.0.0.1"));
+  auto server = std::make_unique<TlsServer>(authority.Issue(test::kLoopback));
   auto config = server->Config();
   config.ca_pem = authority.certificate();
   auto client = Client::Make(config, kClock);

@@ -50,7 +50,7 @@ class Running {
 
  private:
   TlsFilesConfig Write(const std::string& name) const {
-    const auto identity = servers_.Issue("IP:127.0.0.1");
+    const auto identity = servers_.Issue(test::kLoopback);
     return {.certificate = folder_.Write(name + ".crt", identity.certificate),
             .key = folder_.Write(name + ".key", identity.key),
             .client_ca = "",

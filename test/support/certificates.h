@@ -11,6 +11,9 @@ struct Identity {
   std::string certificate, key;
 };
 
+/// What a server on loopback is called in its certificate.
+inline const std::string kLoopback = "IP:127.0.0.1";
+
 /// An authority that signs. Not thread-safe.
 class Authority {
  public:

@@ -38,7 +38,8 @@ std::optional<Kind> KindOf(std::string_view plural) {
   return std::nullopt;
 }
 
-// api/v1/nodes[/N], api/v1[/namespaces/NS]/resourcequotas[/N], api/v1/pods, api/v1/namespaces/NS/pods[/N[/binding|/eviction|/status]], …/namespaces/NS/events of both groups.
+// api/v1/nodes[/N], api/v1[/namespaces/NS]/resourcequotas[/N], api/v1/pods, api/v1/namespaces/NS/pods[/N[/binding|/eviction|/status]], …/namespaces/NS/events
+// of both groups.
 ApiCall Route(const HttpRequest& request) {
   ApiCall call{Verb::kOther, Kind::kPods, {}, {}, request};
   auto parts = Split(request.path);

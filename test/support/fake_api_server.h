@@ -66,15 +66,16 @@ struct WatchFaults {
 /// - LIST with limit/continue (every page shows the state of the first), resourceVersion, fieldSelector spec.nodeName, metadata.name and the scheduler's own on
 ///   status.phase, per namespace;
 /// - WATCH from a version, bookmarks, timeoutSeconds, sendInitialEvents; 410 as an ERROR event (or as a status) for forgotten versions;
-/// - GET, POST, PATCH (application/merge-patch+json), DELETE of objects; a bound pod that has not finished is deleted gracefully: it gets a deletionTimestamp, and
+/// - GET, POST, PATCH (application/merge-patch+json), DELETE of objects; a bound pod that has not finished is deleted gracefully: it gets a deletionTimestamp,
+/// and
 ///   goes when it is deleted with gracePeriodSeconds=0, which is kubelet's part;
 /// - POST pods/{name}/binding: uid and resourceVersion preconditions, 409 for a pod that is bound, deleting or gated, 404 for one that is gone, annotations
 ///   and labels merged with the node name in one write;
 /// - POST pods/{name}/eviction: a graceful deletion with preconditions and dryRun=All, refused (429) where a disruption budget (SetBudget) has nothing left;
 /// - POST events (either API group): counted and remembered.
 ///
-/// Faults come from a hook that sees every request (OnCall), from SetWriteLatency, and from the watch switches below. The same contract suite holds for it and for
-/// kube-apiserver (test/contract/api_server_contract_test.cc). 1.2 million small pods take about
+/// Faults come from a hook that sees every request (OnCall), from SetWriteLatency, and from the watch switches below. The same contract suite holds for it and
+/// for kube-apiserver (test/contract/api_server_contract_test.cc). 1.2 million small pods take about
 /// their text plus 250 bytes each. One thread a connection: a slow call delays nobody else. Thread-safe.
 ///
 ///     FakeApiServer api;

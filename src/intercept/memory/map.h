@@ -11,8 +11,8 @@
 namespace partage::intercept::memory {
 
 /// Key (an address or a handle, never 0) → Value. Pages come from mmap, first when something is put, and double at a load of 5/8; they are kept
-/// until Clear, so that steady use makes no system call. Linear probing in runs of neighbouring addresses, with backward-shift deletion: no tombstones, so a million puts and takes
-/// leave it as fast as new. Not thread-safe: callers hold a lock. Pointers into it live until the next Put, Take or EraseIf.
+/// until Clear, so that steady use makes no system call. Linear probing in runs of neighbouring addresses, with backward-shift deletion: no tombstones, so a
+/// million puts and takes leave it as fast as new. Not thread-safe: callers hold a lock. Pointers into it live until the next Put, Take or EraseIf.
 template <class Value>
 class Map {
   static_assert(std::is_trivially_copyable_v<Value> && std::is_trivially_destructible_v<Value>);

@@ -61,8 +61,8 @@ class ContextMeter {
  public:
   ContextMeter(int device, CUdevice ordinal);
 
-  /// False: not known. Bytes: by what this process uses more if NVML tells, else by what the device has less of, provided that nobody in this container was charged or
-  /// refunded meanwhile. Other containers can disturb only the second way. Never above kMostForContext.
+  /// False: not known. Bytes: by what this process uses more if NVML tells, else by what the device has less of, provided that nobody in this container was
+  /// charged or refunded meanwhile. Other containers can disturb only the second way. Never above kMostForContext.
   bool Cost(std::uint64_t* bytes) const;
 
  private:

@@ -133,7 +133,7 @@ void SimNode::AddProcess(SimTenant& tenant, std::vector<Program> threads) {
       *processes_.emplace_back(new Process{*this, tenant, tenant.contexts.back(), static_cast<std::uint32_t>(processes_.size() + 1)});
   process.core->Attach(0, &tenant.bucket);
   for (Program& program : threads) {
-    Thread& thread = process.threads.emplace_back(process, std::move(program));
+    Thread& thread = process.threads.emplace_back(Thread{process, std::move(program)});
     thread.credit.random = static_cast<std::uint32_t>(random_()) | 1;
     agenda.After(0, [&thread] { thread.Next(); });
   }

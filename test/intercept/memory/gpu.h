@@ -15,12 +15,13 @@ namespace partage::intercept {
 #include "intercept/api/cuda_functions.inc"
 #undef PARTAGE_CUDA_FUNCTION
 
+inline constexpr std::uint64_t kMiB = 1U << 20;
+
 /// The fake driver behind libpartage.so (the test runs with LD_PRELOAD), with limits: CUDA's device 0 may use kLimit and device 1 kSmallLimit.
 /// CUDA counts the two devices in the opposite order of the limits file. Each context takes kContext, each module kModule. Device 0's primary context is
 /// the calling thread's. Made once a process, at the first call; test cases leave nothing allocated.
 class Gpu {
  public:
-  static constexpr std::uint64_t kMiB = 1U << 20;
   static constexpr std::uint64_t kLimit = 1024 * kMiB;
   static constexpr std::uint64_t kSmallLimit = 256 * kMiB;
   static constexpr std::uint64_t kContext = 100 * kMiB;

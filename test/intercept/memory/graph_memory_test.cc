@@ -9,7 +9,6 @@ namespace partage::intercept {
 namespace {
 
 using shm::MemoryClass;
-constexpr std::uint64_t kMiB = Gpu::kMiB;
 
 CUDA_MEM_ALLOC_NODE_PARAMS OnDevice(std::uint64_t bytes) {
   CUDA_MEM_ALLOC_NODE_PARAMS parameters{};

@@ -9,7 +9,6 @@ namespace partage::intercept {
 namespace {
 
 using shm::MemoryClass;
-constexpr std::uint64_t kMiB = Gpu::kMiB;
 constexpr std::uint64_t kPage = 2 * kMiB;  // of virtual memory management
 
 CUdeviceptr Allocate(std::uint64_t bytes) {

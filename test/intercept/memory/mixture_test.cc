@@ -12,7 +12,6 @@
 namespace partage::intercept {
 namespace {
 
-constexpr std::uint64_t kMiB = Gpu::kMiB;
 constexpr std::uint64_t kLimit = 96 * kMiB;
 constexpr std::uint64_t kContext = 10 * kMiB;
 constexpr std::uint64_t kPage = 2 * kMiB;

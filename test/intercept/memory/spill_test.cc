@@ -9,7 +9,6 @@
 namespace partage::intercept {
 namespace {
 
-constexpr std::uint64_t kMiB = Gpu::kMiB;
 constexpr std::uint64_t kLimit = 128 * kMiB;
 constexpr std::uint64_t kBlock = 48 * kMiB;
 const std::string kProfile = "device memory=64M";

@@ -18,9 +18,9 @@ namespace partage::intercept {
 namespace {
 
 // Exactly the GPU's memory: what the library let through above the limit would fail in the driver.
-constexpr std::uint64_t kLimit = 64 * Gpu::kMiB;
+constexpr std::uint64_t kLimit = 64 * kMiB;
 const std::string kProfile = "device memory=64M; memory_granularity 1";
-constexpr std::uint64_t kLargest = 4 * Gpu::kMiB;
+constexpr std::uint64_t kLargest = 4 * kMiB;
 
 bool FreeOne(std::vector<CUdeviceptr>& mine, std::size_t which) {
   std::swap(mine[which % mine.size()], mine.back());

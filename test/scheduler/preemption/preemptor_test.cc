@@ -461,6 +461,31 @@ TEST_CASE_METHOD(Successor,
   CHECK(Filter("high", 900, 10));
 }
 
+TEST_CASE_METHOD(Successor, "A promise that is read is charged to the quota of its priority class, and kept only where that leaves room") {
+  const auto limit = [this](std::int64_t mib, std::uint64_t version) {
+    crowd_.cluster().ObserveQuota({.ns = "default",
+                                   .name = "urgent",
+                                   .resource_version = version,
+                                   .limits = {{"limits.nvidia.com/gpumem", "nvidia", QuotaLimit::Of::kMemory, mib}},
+                                   .scopes = {{QuotaScope::Trait::kPriorityClass, false, {"urgent"}}},
+                                   .error = {}});
+  };
+  const auto urgent = [](const std::string& name, std::int32_t mib) {
+    auto request = **test::Input(name, test::Ask(1).Mib(mib)).request;
+    request.quota_traits.priority_class = "urgent";
+    return std::make_shared<const device::PodRequest>(request);
+  };
+  limit(899, 1);
+  crowd_.engine().Nominated({test::Ref("high"), "n1", urgent("high", 900)});
+  CHECK_FALSE(Claimed("high").has_value());
+  limit(1000, 2);
+  crowd_.engine().Nominated({test::Ref("high"), "n1", urgent("high", 900)});
+  CHECK(Claimed("high") == "n1");
+  CHECK(crowd_.cluster().QuotaRefusal("default", *urgent("other", 101)).has_value());
+  CHECK_FALSE(crowd_.cluster().QuotaRefusal("default", *urgent("other", 100)).has_value());
+  CHECK_FALSE(crowd_.cluster().QuotaRefusal("default", **test::Input("plain", test::Ask(1).Mib(5000)).request).has_value());
+}
+
 TEST_CASE_METHOD(Successor, "A promise read before its victims is kept too, once all has been read and this replica may write") {
   auto& engine = crowd_.engine();
   fence_.term = 0;

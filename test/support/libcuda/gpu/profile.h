@@ -55,7 +55,8 @@ struct Profile {
   bool fast = false;  // calls cost nanoseconds: no time, no counting, no physical memory
   std::vector<Injection> injections;
 
-  /// Adds the statements of `text`, separated by line ends or ';'; '#' begins a comment up to the line's end. Returns what is wrong with the first bad one, or nothing.
+  /// Adds the statements of `text`, separated by line ends or ';'; '#' begins a comment up to the line's end. Returns what is wrong with the first bad one, or
+  /// nothing.
   std::string Add(std::string_view text);
   /// Adds what no statement said: one device when there is none, UUIDs and PCI addresses for those without.
   void Complete();

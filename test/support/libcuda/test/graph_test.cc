@@ -7,8 +7,6 @@
 namespace partage::test {
 namespace {
 
-constexpr size_t kMiB = 1 << 20;
-
 double Milliseconds(const Started& cuda, CUgraphExec exec, CUstream stream) {
   CUevent start = nullptr, end = nullptr;
   float ms = 0;

@@ -11,7 +11,6 @@
 namespace partage::test {
 namespace {
 
-constexpr size_t kMiB = 1 << 20;
 const Child::Environment kSmall = {{"FAKE_CUDA", "device memory=64M"}};
 
 TEST_CASE("Every kind of device memory is taken from the device, and comes back") {

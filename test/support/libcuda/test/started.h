@@ -5,6 +5,8 @@
 
 namespace partage::test {
 
+inline constexpr size_t kMiB = 1 << 20;
+
 /// A client of driver 550 with a context on device 0 and one module loaded.
 struct Started : CudaClient {
   Started() : CudaClient(FakeDriverFile("550", "libcuda.so.1")) {

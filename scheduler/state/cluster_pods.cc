@@ -163,12 +163,14 @@ void Cluster::Impl::EndPodList() {
 std::vector<PodRef> Cluster::Impl::DoubtfulPods() {
   MutexLock lock(mutex_);
   std::vector<PodRef> pods;
-  std::erase_if(doubtful_, [&](const PodUid& uid) {
+  std::vector<PodUid> still;
+  for (const PodUid& uid : doubtful_) {
     const PodRecord* record = pods_.Find(uid);
-    if (record == nullptr || record->seen) return true;
-    if (record->state == ShareState::kBound) pods.push_back(RefOf(*record));
-    return record->state != ShareState::kBound && record->state != ShareState::kReserved;
-  });
+    const bool bound = record != nullptr && !record->seen && record->state == ShareState::kBound;
+    if (bound) pods.push_back(RefOf(*record));
+    if (bound || (record != nullptr && record->state == ShareState::kReserved)) still.push_back(uid);
+  }
+  doubtful_ = std::move(still);
   return pods;
 }
 

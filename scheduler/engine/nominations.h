@@ -18,6 +18,7 @@ struct Nomination {
   PodRef pod;
   std::string node;
   std::shared_ptr<const device::PodRequest> request;  ///< null: the one remembered from its filter
+  bool by_partage = false;                            ///< a replica of ours wrote it, and takes it back when its claim ends
 };
 
 /// Nominations nobody has looked after yet: on standby they gather here until the replica becomes active. As many as pods wait with one. Thread-safe.

@@ -50,7 +50,7 @@ struct Pending {
   std::vector<PodUid> victims;
   std::vector<PodRef> unsent;  // whose eviction is not known to have arrived
   Clock::Mono give_up;
-  bool promised_here = false;  // the nomination is ours to take back
+  bool promised_by_us = false;  // the nomination is ours to take back, whichever replica wrote it
 };
 
 struct Pause {
@@ -152,7 +152,7 @@ class Preemptor::Impl {
     const PodRef& pod = nomination.pod;
     if (pending_.contains(pod.uid)) return;
     if (cluster_.ClaimedNode(pod) != nomination.node && !engine_.ClaimNominated(nomination)) return;
-    Pending pending{pod, {}, {}, clock_.Now() + kLongestWait};
+    Pending pending{pod, {}, {}, clock_.Now() + kLongestWait, nomination.by_partage};
     const auto tenancy = cluster_.Inspect(nomination.node);
     for (const auto& tenant : tenancy ? tenancy->tenants : std::vector<Cluster::Tenant>()) {
       if (tenant.terminating) pending.victims.push_back(tenant.uid);
@@ -194,7 +194,7 @@ class Preemptor::Impl {
     if (!cluster_.ClaimedNode(pending.pod)) {  // it fits now, or it is gone, or its time is over
       if (!StillUnplaced(pending.pod)) return true;
       engine_.NoPreemptor(pending.pod.uid);  // it did not come for its room: whether it still wants any its next filter tells
-      if (pending.promised_here) Withdraw(pending.pod, term);
+      if (pending.promised_by_us) Withdraw(pending.pod, term);
       return true;
     }
     std::erase_if(pending.victims, [this](const PodUid& uid) { return !cluster_.Who(uid); });
@@ -215,7 +215,7 @@ class Preemptor::Impl {
 
   bool Drop(const Pending& pending, WriteFence::Term term) PARTAGE_REQUIRES(mutex_) {
     cluster_.DropClaim(pending.pod);
-    if (pending.promised_here) Withdraw(pending.pod, term);
+    if (pending.promised_by_us) Withdraw(pending.pod, term);
     return true;
   }
 

@@ -98,10 +98,11 @@ void PodSink::Upsert(k8s::Pod&& pod) {
   const scheduler::PodRef ref = observation.pod;
   cluster_.ObservePod(std::move(observation));
   const auto promise = pod.annotations.find(scheduler::kPromiseAnnotation);
-  const std::string& node = promise != pod.annotations.end() ? promise->second : pod.nominated_node;
+  const bool ours = promise != pod.annotations.end();
+  const std::string& node = ours ? promise->second : pod.nominated_node;
   if (!pod.node_name.empty() || node.empty() || pod.deleting) return;
   // A replica that has just started has seen no filter of this pod, but must keep what another one promised it.
-  if (auto request = requests_.Of(pod); request && *request) engine_.Nominated({ref, node, *std::move(request)});
+  if (auto request = requests_.Of(pod); request && *request) engine_.Nominated({ref, node, *std::move(request), ours});
 }
 
 void PodSink::Remove(k8s::Pod&& last_state) {

@@ -439,10 +439,10 @@ class Successor : public Cast {
     crowd_.cluster().NoteEvicted(PodUid(test::Ref("a").uid));
     PutLive("high", "");
   }
-  void ReadPromise(const std::string& node = "n1") {
+  void ReadPromise(const std::string& node = "n1", bool by_partage = true) {
     auto high = test::Ref("high");
     high.priority = 10;
-    crowd_.engine().Nominated({high, node, *test::Input("high", test::Ask(1).Mib(900)).request});
+    crowd_.engine().Nominated({high, node, *test::Input("high", test::Ask(1).Mib(900)).request, by_partage});
   }
 };
 
@@ -459,6 +459,18 @@ TEST_CASE_METHOD(Successor,
   Gone("a");
   CHECK_FALSE(Filter("thief", 500, 9));
   CHECK(Filter("high", 900, 10));
+}
+
+TEST_CASE_METHOD(Successor, "A promise that another replica wrote is taken back when its claim ends, kube-scheduler's own is not") {
+  const bool by_partage = GENERATE(true, false);
+  AnswerAll(Evicted::kProtected, true);  // or it is promised another room at once
+  ReadPromise("n1", by_partage);
+  TickAfter(0s);
+  REQUIRE_FALSE(Filter("high", 900, 10));
+  REQUIRE(api_.Nominate({"default", "high", test::Ref("high").uid, "n1"}));
+  for (int i = 0; i < 31; ++i) TickAfter(59s);
+  CHECK_FALSE(Claimed("high"));
+  CHECK(Promised("high") == (by_partage ? "" : "n1"));
 }
 
 TEST_CASE_METHOD(Successor, "A promise that is read is charged to the quota of its priority class, and kept only where that leaves room") {

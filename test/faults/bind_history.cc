@@ -306,15 +306,18 @@ std::string BindHistory::Judge() {
   return Difference(truth, ledger);
 }
 
-std::vector<k8s::Pod> BindHistory::Pods() const {
-  std::vector<k8s::Pod> pods;
+std::vector<k8s::Pod> BindHistory::Pods() {
+  const auto version = server_.store().version();
+  if (version == pods_version_) return pods_;
+  pods_.clear();
   const auto page = server_.store().List(Kind::kPods, {}, 0, {}, 0);
   for (const auto& object : page->objects) {
     std::string text;
     object->AppendTo(text);
-    pods.push_back(k8s::DecodePodText(text).value());
+    pods_.push_back(k8s::DecodePodText(text).value());
   }
-  return pods;
+  pods_version_ = version;
+  return pods_;
 }
 
 void BindHistory::Tell(const std::string& what) {

@@ -147,7 +147,7 @@ class BindHistory {
   void EndAll();
   std::string JudgeEmpty();
   bool Holds(const std::string& uid, const Asked& asked);
-  std::vector<k8s::Pod> Pods() const;
+  std::vector<k8s::Pod> Pods();
   int Below(int n) { return std::uniform_int_distribution<int>(0, n - 1)(dice_); }
   bool OneIn(int n) { return Below(n) == 0; }
   void Tell(const std::string& what);
@@ -161,6 +161,8 @@ class BindHistory {
   InProcessApi api_;
   std::unique_ptr<SchedulerLife> life_;
   int pods_made_ = 0;
+  std::vector<k8s::Pod> pods_;  // at the store's pods_version_: decoding them is a third of a history's time
+  std::uint64_t pods_version_ = 0;
   std::map<std::string, Asked> asked_;                    // by UID
   std::vector<std::string> attempts_;                     // UIDs of the binds that are having their turn, inside one another
   bool preempting_ = false;                               // the preemptor has one thread

@@ -98,20 +98,44 @@ bool Operate(RegionLayout& region, unsigned slot, unsigned lane_index, const Ope
   return true;
 }
 
-/// The same lane for the same thread, so that its lines stay in that processor's cache: threads' control blocks are pages apart.
-unsigned UsualLane() {
-  return static_cast<unsigned>(reinterpret_cast<std::uintptr_t>(__builtin_thread_pointer()) * 0x9E37'79B9'7F4A'7C15 >> (64 - kLaneBits));
+/// The first lanes belong to one thread each, for good, so that the threads that allocate most need no atomic exchange to get in. A thread is known by its
+/// control block; whoever gets the block of one that has ended inherits its lane, and whatever else ends leaves a lane unused.
+constexpr unsigned kOwnLanes = 2;
+constinit std::atomic<std::uintptr_t> g_lane_owner[kOwnLanes];
+
+/// kOwnLanes: the thread has none.
+unsigned OwnLane(std::uintptr_t thread) {
+  for (unsigned lane = 0; lane < kOwnLanes; ++lane) {
+    std::uintptr_t owner = g_lane_owner[lane].load(std::memory_order_relaxed);
+    if (owner == thread) return lane;
+    if (owner == 0 && g_lane_owner[lane].compare_exchange_strong(owner, thread, std::memory_order_relaxed)) return lane;
+  }
+  return kOwnLanes;
 }
 
 bool OperateInSomeLane(RegionLayout& region, unsigned slot, const Operation& operation) {
-  for (unsigned lane = UsualLane(), tried = 1;; lane = (lane + 1) % kLanes, ++tried) {
+  const auto thread = reinterpret_cast<std::uintptr_t>(__builtin_thread_pointer());
+  if (const unsigned lane = OwnLane(thread); lane < kOwnLanes) {
     Word& busy = region.slots[slot].lanes[lane].busy;
-    if (busy.exchange(1, std::memory_order_acquire) == 0) {
+    if (busy.load(std::memory_order_relaxed) == 0) {  // 1: the caller is a signal's handler
+      busy.store(1, std::memory_order_relaxed);
+      std::atomic_signal_fence(std::memory_order_seq_cst);
       const bool done = Operate(region, slot, lane, operation);
       busy.store(0, std::memory_order_release);
       return done;
     }
-    if (tried % kLanes == 0) sched_yield();  // only our own threads can be in there
+  }
+  // The same lane for the same thread, so that its lines stay in that processor's cache: threads' control blocks are pages apart.
+  constexpr unsigned kShared = kLanes - kOwnLanes;
+  static_assert(kShared == 2);
+  for (unsigned lane = thread * 0x9E37'79B9'7F4A'7C15 >> 63, tried = 1;; lane = (lane + 1) % kShared, ++tried) {
+    Word& busy = region.slots[slot].lanes[kOwnLanes + lane].busy;
+    if (busy.exchange(1, std::memory_order_acquire) == 0) {
+      const bool done = Operate(region, slot, kOwnLanes + lane, operation);
+      busy.store(0, std::memory_order_release);
+      return done;
+    }
+    if (tried % kShared == 0) sched_yield();  // only our own threads can be in there
   }
 }
 

@@ -2,7 +2,7 @@
 // The books of a region: how a reservation reaches the device and the process's own count so that death between any two instructions can be
 // made good.
 //
-// Operation number n of lane L (only the thread that holds `busy` works there):
+// Operation number n of lane L (only the thread that holds `busy` works there; two lanes have a thread of their own):
 //
 //   1 intent = n; intent_where, intent_count = what the lane's count becomes        nothing has happened yet
 //   2 {used, last}: compare-and-swap to {used ± bytes, stamp(n, L)}                 THE moment: the bytes are taken

@@ -1,7 +1,11 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "shm/ledger.h"
 
+#include <signal.h>
+#include <sys/time.h>
+
 #include <array>
+#include <atomic>
 #include <catch2/catch.hpp>
 #include <map>
 #include <memory>
@@ -147,6 +151,50 @@ TEST_CASE("Threads of several slots together never pass the limit and lose nothi
   for (const Worker& worker : workers) CHECK(worker.highest <= kLimit);
   CHECK(region->devices[0].used.load() == 0);
   for (unsigned slot = 0; slot < 2; ++slot) CHECK(Held(region->slots[slot], 0) == 0);
+}
+
+TEST_CASE("More threads than lanes, as they come and go, pass no limit and lose nothing") {
+  const auto region = std::make_unique<RegionLayout>();
+  constexpr std::uint64_t kLimit = 500;
+  Worker first{*region, 0, kLimit};
+  first.Run(99, 10);  // so that one that lives on has a lane of its own
+  for (unsigned generation = 0; generation < 20; ++generation) {
+    std::vector<Worker> workers(2 * kLanes, {*region, 0, kLimit});
+    std::vector<std::thread> threads;
+    for (unsigned i = 0; i < workers.size(); ++i)
+      threads.emplace_back([&workers, i, generation] { workers[i].Run(generation * 100 + i, 300); });
+    first.Run(generation, 300);
+    for (std::thread& thread : threads) thread.join();
+    for (const Worker& worker : workers) REQUIRE(worker.highest <= kLimit);
+    REQUIRE(region->devices[0].used.load() == 0);
+    REQUIRE(Held(region->slots[0], 0) == 0);
+  }
+}
+
+RegionLayout* g_interrupted = nullptr;
+std::atomic<int> g_interruptions = 0;
+
+TEST_CASE("A signal's handler reserves and refunds in the middle of its thread's reservation") {
+  const auto region = std::make_unique<RegionLayout>();
+  g_interrupted = region.get();
+  struct sigaction action = {};
+  action.sa_handler = [](int) {
+    g_interruptions += Take(*g_interrupted, 0, 0, MemoryClass::kPool, 1, 1000);
+    Give(*g_interrupted, 0, 0, MemoryClass::kPool, 1);
+  };
+  struct sigaction before = {};
+  REQUIRE(sigaction(SIGALRM, &action, &before) == 0);
+  const itimerval often = {.it_interval = {0, 50}, .it_value = {0, 50}}, never = {};
+  setitimer(ITIMER_REAL, &often, nullptr);
+  for (unsigned turn = 0; g_interruptions < 500; ++turn) {
+    Worker worker{*region, 0, 1000};
+    worker.Run(turn, 1000);
+  }
+  setitimer(ITIMER_REAL, &never, nullptr);
+  sigaction(SIGALRM, &before, nullptr);
+  CHECK(region->devices[0].used.load() == 0);
+  CHECK(Held(region->slots[0], 0) == 0);
+  CHECK(IsPlausible(*region));
 }
 
 TEST_CASE("Memory reserved by one thread may be refunded by another") {

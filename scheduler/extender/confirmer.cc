@@ -8,13 +8,12 @@
 #include "base/log.h"
 #include "base/mutex.h"
 #include "base/ticker.h"
-#include "scheduler/state/feed.h"
 
 namespace partage::scheduler {
 
 class Confirmer::Impl {
  public:
-  Impl(Cluster& cluster, ClusterApi& api, const vendors::Catalog& vendors) : cluster_(cluster), api_(api), vendors_(vendors) {}
+  Impl(Cluster& cluster, ClusterApi& api) : cluster_(cluster), api_(api) {}
 
   ~Impl() { Stop(); }
 
@@ -22,8 +21,9 @@ class Confirmer::Impl {
     const MutexLock lock(mutex_);
     std::set<std::string> now;
     bool answers = true;
-    for (const PodRef& pod : cluster_.DoubtfulPods()) {
-      answers = answers && (!before_.contains(pod.uid) || Ask(pod));
+    const auto doubts = cluster_.DoubtfulPods();
+    for (const PodRef& pod : doubts.pods) {
+      answers = answers && (!before_.contains(pod.uid) || Ask(pod, doubts.list));
       now.insert(pod.uid);
     }
     before_ = std::move(now);
@@ -36,29 +36,27 @@ class Confirmer::Impl {
 
  private:
   // False when the API server cannot tell: then it is no use to ask about others now.
-  bool Ask(const PodRef& pod) {
+  bool Ask(const PodRef& pod, std::uint64_t list) {
     const auto live = api_.GetPod(pod.ns, pod.name);
     if (!live && live.error().code != Code::kNotFound) return false;
-    if (live && PodUid(live->uid) == PodUid(pod.uid)) {
-      cluster_.ObservePod(Observe(*live, vendors_));
-    } else {
-      log::info("pod {} was bound and is gone, and no watch has told: its share is free", pod.FullName());
-      cluster_.ForgetPod(pod);
+    if (live && PodUid(live->uid) == PodUid(pod.uid) && !live->terminal()) {
+      cluster_.ConfirmPod(pod, list);
+      return true;
     }
+    log::info("pod {} was bound and has ended, and no watch has told: its share is free", pod.FullName());
+    cluster_.ForgetPod(pod);
     cluster_.Publish();
     return true;
   }
 
   Cluster& cluster_;
   ClusterApi& api_;
-  const vendors::Catalog& vendors_;
   Mutex mutex_;
   std::set<std::string> before_ PARTAGE_GUARDED_BY(mutex_);  // in doubt a round ago
   Ticker ticker_;
 };
 
-Confirmer::Confirmer(Cluster& cluster, ClusterApi& api, const vendors::Catalog& vendors)
-    : impl_(std::make_unique<Impl>(cluster, api, vendors)) {}
+Confirmer::Confirmer(Cluster& cluster, ClusterApi& api) : impl_(std::make_unique<Impl>(cluster, api)) {}
 Confirmer::~Confirmer() = default;
 void Confirmer::Tick() { impl_->Tick(); }
 void Confirmer::Start() { impl_->Start(); }

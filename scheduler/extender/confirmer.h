@@ -6,7 +6,6 @@
 
 #include "scheduler/extender/cluster_api.h"
 #include "scheduler/state/cluster.h"
-#include "vendors/vendor.h"
 
 namespace partage::scheduler {
 
@@ -18,7 +17,7 @@ class Confirmer {
   /// Between two rounds. A pod is asked about when it was in doubt a round before already.
   static constexpr std::chrono::seconds kRound{2};
 
-  Confirmer(Cluster& cluster, ClusterApi& api, const vendors::Catalog& vendors);
+  Confirmer(Cluster& cluster, ClusterApi& api);
   ~Confirmer();
   /// One round, as the thread does it (tests call it directly, without Start).
   void Tick();

@@ -56,7 +56,8 @@ std::optional<std::string> Cluster::QuotaRefusalAlone(std::string_view ns, const
 bool Cluster::StillFits(const PodRef& pod) { return impl_->StillFits(pod); }
 std::optional<device::Allocation> Cluster::InFlight(const PodRef& pod) const { return impl_->InFlight(pod); }
 void Cluster::Settle(const PodRef& pod, bool bound) { impl_->Settle(pod, bound); }
-std::vector<PodRef> Cluster::DoubtfulPods() { return impl_->DoubtfulPods(); }
+Cluster::Doubts Cluster::DoubtfulPods() { return impl_->DoubtfulPods(); }
+void Cluster::ConfirmPod(const PodRef& pod, std::uint64_t list) { impl_->ConfirmPod(pod, list); }
 std::vector<std::string> Cluster::TakeFreedNodes() { return impl_->TakeFreedNodes(); }
 bool Cluster::TakeFreedQuota() { return impl_->TakeFreedQuota(); }
 void Cluster::VisitQuotas(const std::function<void(const QuotaLedger::Entry&)>& visit) const { impl_->VisitQuotas(visit); }

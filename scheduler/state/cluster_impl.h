@@ -34,7 +34,8 @@ class Cluster::Impl {
   void EndNodeList() PARTAGE_EXCLUDES(mutex_);
   void BeginPodList() PARTAGE_EXCLUDES(mutex_);
   void EndPodList() PARTAGE_EXCLUDES(mutex_);
-  std::vector<PodRef> DoubtfulPods() PARTAGE_EXCLUDES(mutex_);
+  Doubts DoubtfulPods() PARTAGE_EXCLUDES(mutex_);
+  void ConfirmPod(const PodRef& pod, std::uint64_t list) PARTAGE_EXCLUDES(mutex_);
   void Publish() PARTAGE_EXCLUDES(mutex_);
 
   void ObserveQuota(QuotaObservation quota) PARTAGE_EXCLUDES(mutex_);
@@ -136,6 +137,7 @@ class Cluster::Impl {
   QuotaLedger quotas_ PARTAGE_GUARDED_BY(mutex_);
   UidMap nominal_ PARTAGE_GUARDED_BY(mutex_);  // claims too
   UidMap reserved_ PARTAGE_GUARDED_BY(mutex_);
+  std::uint64_t pod_lists_ PARTAGE_GUARDED_BY(mutex_) = 0;   // that were read to their end
   std::vector<PodUid> doubtful_ PARTAGE_GUARDED_BY(mutex_);  // that the last full list left so, some of them settled by now
   std::vector<NodeId> freed_ PARTAGE_GUARDED_BY(mutex_);
   std::map<std::string, std::uint64_t, std::less<>> forgotten_nodes_ PARTAGE_GUARDED_BY(mutex_);

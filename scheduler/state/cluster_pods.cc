@@ -60,12 +60,11 @@ PodRecord& Cluster::Impl::Put(const PodRef& pod, NodeId node, ShareState state, 
 // What may change about a pod whose share stays.
 void Cluster::Impl::NoteAbout(PodRecord& record, const PodObservation& seen) {
   record.resource_version = std::max(record.resource_version, seen.resource_version);
-  record.touched = ++sequence_;
+  record.touched = record.read = ++sequence_;
   record.priority = seen.pod.priority;
   lowest_priority_ = std::min(lowest_priority_.load(), seen.pod.priority);
   record.created = seen.created;
   record.terminating = record.terminating || seen.terminating;
-  record.seen = true;
 }
 
 // Gives back whatever the pod holds. False when it held nothing.
@@ -148,30 +147,36 @@ void Cluster::Impl::BeginPodList() {
 void Cluster::Impl::EndPodList() {
   MutexLock lock(mutex_);
   doubtful_.clear();
+  ++pod_lists_;
   for (const PodUid& uid : pods_.Uids()) {
     const PodRecord& record = *pods_.Find(uid);
     const bool bound = record.state == ShareState::kBound;
     if (bound && record.touched < pod_list_began_) {
       Remove(uid);
       pods_.Bury(uid);
-    } else if (record.state == ShareState::kReserved || (bound && !record.seen)) {
+    } else if (record.state == ShareState::kReserved || (bound && record.read < pod_list_began_)) {
       doubtful_.push_back(uid);
     }
   }
 }
 
-std::vector<PodRef> Cluster::Impl::DoubtfulPods() {
+Cluster::Doubts Cluster::Impl::DoubtfulPods() {
   MutexLock lock(mutex_);
-  std::vector<PodRef> pods;
+  Doubts doubts{pod_lists_, {}};
   std::vector<PodUid> still;
   for (const PodUid& uid : doubtful_) {
     const PodRecord* record = pods_.Find(uid);
-    const bool bound = record != nullptr && !record->seen && record->state == ShareState::kBound;
-    if (bound) pods.push_back(RefOf(*record));
+    const bool bound = record != nullptr && record->read < pod_list_began_ && record->state == ShareState::kBound;
+    if (bound) doubts.pods.push_back(RefOf(*record));
     if (bound || (record != nullptr && record->state == ShareState::kReserved)) still.push_back(uid);
   }
   doubtful_ = std::move(still);
-  return pods;
+  return doubts;
+}
+
+void Cluster::Impl::ConfirmPod(const PodRef& pod, std::uint64_t list) {
+  MutexLock lock(mutex_);
+  if (list == pod_lists_) std::erase(doubtful_, PodUid(pod.uid));
 }
 
 void Cluster::Impl::PublishLocked() {

@@ -36,12 +36,13 @@ struct PodRecord {
   PodName name;
   std::uint64_t resource_version = 0;
   std::uint64_t touched = 0;  ///< sequence number of the last sign of life, to tell what a full list must have named
+  std::uint64_t read =
+      0;  ///< the same of the last time that a list or watch showed it bound; 0: so far only the reply to our own Binding has told
   NodeId node = kNoNode;
   std::int32_t priority = 0;
   std::uint32_t created = 0;  ///< seconds since 1970
   Cluster::ShareState state = Cluster::ShareState::kBound;
   bool terminating = false;
-  bool seen = false;  ///< by a watch or list, bound; otherwise it is the reply to our own Binding that tells
   boost::container::small_vector<PositionUsage, 1> shares;  ///< on devices the node has
   QuotaLedger::Charge charge;
 

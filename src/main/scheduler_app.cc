@@ -75,7 +75,7 @@ Result<> SchedulerApp::Build() {
   scheduler::Requeuer::Options requeue;
   requeue.min_interval = config_.requeue_interval;
   requeuer_.emplace(*engine_, source_->api(), clock_, requeue, metrics_);
-  confirmer_.emplace(cluster_, source_->api(), config_.vendors);
+  confirmer_.emplace(cluster_, source_->api());
   BuildPreemption();
   return {};
 }

@@ -35,7 +35,7 @@ SchedulerLife::SchedulerLife(FakeApiServer& server, InProcessApi& api, const Man
       pod_sink_(*engine_, vendors, [] {}),
       quota_sink_(cluster_, vendors),
       preemptor_(*engine_, api, events_, clock, {}, registry_),
-      confirmer_(cluster_, api, vendors) {
+      confirmer_(cluster_, api) {
   Relist();
 }
 

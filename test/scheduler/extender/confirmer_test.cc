@@ -18,7 +18,7 @@ using test::UnboundPod;
 /// Two pods bound while a full list is read that names neither.
 class Missed {
  public:
-  Missed() : confirmer_(rig_.cluster(), rig_.api(), rig_.catalog()) {
+  Missed() : confirmer_(rig_.cluster(), rig_.api()) {
     rig_.With(Node("n1").Gpus(1, 81920));
     rig_.cluster().BeginPodList();
     for (const std::string pod : {"a", "b"}) {
@@ -40,7 +40,7 @@ TEST_CASE_METHOD(Missed, "A pod that was bound and gone before a full list gives
   rig_.api().Remove("default/a");
   confirmer_.Tick();
   rig_.CheckLedger(1, 0);
-  CHECK(rig_.cluster().DoubtfulPods().empty());
+  CHECK(rig_.cluster().DoubtfulPods().pods.empty());
   const auto reads = rig_.api().reads();
   confirmer_.Tick();
   CHECK(rig_.api().reads() == reads);

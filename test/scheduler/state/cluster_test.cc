@@ -226,7 +226,7 @@ TEST_CASE_METHOD(Fixture,
   };
   const auto doubtful = [this] {
     std::set<std::string> names;
-    for (const PodRef& pod : cluster.DoubtfulPods()) names.insert(pod.name);
+    for (const PodRef& pod : cluster.DoubtfulPods().pods) names.insert(pod.name);
     return names;
   };
   using Names = std::set<std::string>;
@@ -250,6 +250,40 @@ TEST_CASE_METHOD(Fixture,
   cluster.BeginPodList();
   cluster.EndPodList();
   CHECK(doubtful().empty());
+}
+
+TEST_CASE_METHOD(Fixture, "Who is confirmed is in doubt no more, unless another full list has missed it since") {
+  const auto missed = [this] {
+    auto reservation = cluster.Reserve(Ref("a"), "n1", On("n1", "n1-gpu0", 100));
+    REQUIRE(reservation.has_value());
+    reservation->Commit();
+    cluster.EndPodList();
+  };
+  cluster.BeginPodList();
+  missed();
+  const auto doubts = cluster.DoubtfulPods();
+  REQUIRE(doubts.pods.size() == 1);
+  SECTION("no other list") {
+    cluster.ConfirmPod(Ref("a"), doubts.list);
+    CHECK(cluster.DoubtfulPods().pods.empty());
+    SECTION("which drops it") {
+      cluster.BeginPodList();
+      cluster.EndPodList();
+      cluster.Publish();
+      CHECK(Free(0) == 1000);
+    }
+  }
+  SECTION("read while another list is, and gone before that one was made") {
+    cluster.ForgetPod(Ref("a"));
+    cluster.BeginPodList();
+    auto reservation = cluster.Reserve(Ref("b"), "n1", On("n1", "n1-gpu0", 100));
+    REQUIRE(reservation.has_value());
+    reservation->Commit();
+    const auto earlier = cluster.DoubtfulPods();
+    cluster.EndPodList();
+    cluster.ConfirmPod(Ref("b"), earlier.list);
+    CHECK(cluster.DoubtfulPods().pods.size() == 1);
+  }
 }
 
 TEST_CASE_METHOD(Fixture, "A placer cannot exceed a device, whatever it returns") {

@@ -1,11 +1,14 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "k8s/informer/reflector.h"
 
+#include <algorithm>
+
 #include <random>
 #include <thread>
 
 #include <catch2/catch.hpp>
 
+#include "k8s/informer/frame_reader.h"
 #include "test/k8s/recording_sink.h"
 #include "test/support/fake_api_server.h"
 
@@ -104,6 +107,39 @@ TEST_CASE("A list by pages shows one state, whatever changes meanwhile, and the 
   CHECK(t.InStep());
   CHECK(lists == 4);
   CHECK(t.sink.state().removed == std::vector<std::string>{PodKey(9)});
+}
+
+/// The first events that a watch from there brings.
+std::vector<std::uint64_t> FirstEvents(Client& client, std::uint64_t from, std::size_t count) {
+  std::vector<std::uint64_t> versions;
+  FrameReader frames;
+  Client::Stream stream;
+  stream.idle = 5s;
+  stream.on_status = [](const Reply&) { return true; };
+  stream.on_data = [&](std::string_view piece) {
+    REQUIRE(frames.Feed(piece, [&](const Frame& frame) {
+      versions.push_back(std::stoull(std::string(frame.object["metadata"]["resourceVersion"].get_string().value())));
+      return versions.size() < count;
+    }));
+    return versions.size() < count;
+  };
+  (void)client.GetStream(fmt::format("/api/v1/pods?watch=1&resourceVersion={}", from), stream, {});
+  return versions;
+}
+
+TEST_CASE("Events of the fake server that changed places are not lost to a client that is cut off between them") {
+  Fixture t;
+  const auto before = t.api.Put(Kind::kPods, PodText(0));
+  const auto first = t.api.Put(Kind::kPods, PodText(1));
+  t.api.Remove(Kind::kPods, PodKey(2));
+  const auto last = t.api.Put(Kind::kPods, PodText(3));
+  t.api.SetWatchFaults({.swap_one_in = 1});
+  const auto all = FirstEvents(*t.client, before, 3);
+  REQUIRE(all == std::vector<std::uint64_t>{first + 1, last, first});
+  for (const auto seen_last : all) {
+    const auto again = FirstEvents(*t.client, seen_last, 2 + (seen_last != first));
+    CHECK(std::count(again.begin(), again.end(), first) == (seen_last != first));
+  }
 }
 
 TEST_CASE("An empty collection is synced too") {

@@ -55,7 +55,7 @@ struct Fault {
 /// What happens to the events of every watch; a watch of a real server does none of it except to lag. One in 0 is never.
 struct WatchFaults {
   int repeat_one_in = 0;               ///< an event is sent once more, some events later
-  int swap_one_in = 0;                 ///< an event changes places with the one after it
+  int swap_one_in = 0;                 ///< an event changes places with the one after it; who is cut off between the two gets both again
   std::chrono::milliseconds delay{0};  ///< before events are sent; what happens meanwhile is sent together with them
   unsigned seed = 1;
 };
@@ -170,6 +170,8 @@ class FakeApiServer {
   bool Authorized(const HttpRequest& request) const;
   Fault FaultFor(const ApiCall& call) const;
   WatchFaults watch_faults() const;
+  void NoteSwapped(std::uint64_t first, std::uint64_t second);
+  std::uint64_t WatchedFrom(std::uint64_t version) const;
   void Execute(const ApiCall& call, const Fault& fault, HttpReply& reply);
   Answer Run(const ApiCall& call);
   Answer RunSafely(const ApiCall& call);
@@ -197,6 +199,8 @@ class FakeApiServer {
   std::function<Fault(const ApiCall&)> hook_ PARTAGE_GUARDED_BY(mutex_);
   std::string token_ PARTAGE_GUARDED_BY(mutex_);
   WatchFaults watch_faults_ PARTAGE_GUARDED_BY(mutex_);
+  std::map<std::uint64_t, std::uint64_t> swapped_
+      PARTAGE_GUARDED_BY(mutex_);  // version of an event that was sent early → the lowest one it overtook
   std::deque<nlohmann::json> events_ PARTAGE_GUARDED_BY(mutex_);
   std::map<std::string, int> budgets_ PARTAGE_GUARDED_BY(mutex_);
   FakeListener listener_;  // last: its threads use everything above

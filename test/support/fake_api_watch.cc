@@ -37,7 +37,7 @@ class FakeApiServer::WatchStream {
   ~WatchStream() { --server_.open_watches_; }
 
   void Run(bool send_initial_events) {
-    version_ = NumberOf(QueryOf(call_.http.query, "resourceVersion"));
+    version_ = server_.WatchedFrom(NumberOf(QueryOf(call_.http.query, "resourceVersion")));
     const bool from_nothing = send_initial_events || version_ == 0;
     if (server_.options_.gone_as_status && !from_nothing && !server_.store_.Since(call_.kind, selector_, version_, {})) {
       return reply_.Send(410, StatusBody(410, "too old resource version"));
@@ -72,7 +72,9 @@ class FakeApiServer::WatchStream {
     if (!dice_) dice_.emplace(faults.seed);
     const auto strikes = [&](int one_in) { return one_in > 0 && (*dice_)() % static_cast<unsigned>(one_in) == 0; };
     for (std::size_t i = 0; i + 1 < changes.size(); ++i) {
-      if (strikes(faults.swap_one_in)) std::swap(changes[i], changes[i + 1]);
+      if (!strikes(faults.swap_one_in)) continue;
+      std::swap(changes[i], changes[i + 1]);
+      server_.NoteSwapped(changes[i].object->version, changes[i + 1].object->version);
     }
     for (auto left = changes.size(); left > 0; --left) {
       if (strikes(faults.repeat_one_in)) repeated_.push_back(changes[changes.size() - left]);
@@ -136,6 +138,19 @@ class FakeApiServer::WatchStream {
   std::vector<FakeStore::Change> repeated_;  // to be sent once more
   std::string batch_;
 };
+
+void FakeApiServer::NoteSwapped(std::uint64_t first, std::uint64_t second) {
+  MutexLock lock(mutex_);
+  const auto known = swapped_.try_emplace(first, second).first;
+  known->second = std::min(known->second, second);
+}
+
+// A watch that was cut after the first of two that changed places would never bring the second, which no server does to its clients.
+std::uint64_t FakeApiServer::WatchedFrom(std::uint64_t version) const {
+  MutexLock lock(mutex_);
+  const auto swapped = swapped_.find(version);
+  return swapped == swapped_.end() ? version : swapped->second - 1;
+}
 
 void FakeApiServer::Watch(const ApiCall& call, HttpReply& reply) {
   const auto& query = call.http.query;

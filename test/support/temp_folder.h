@@ -15,11 +15,15 @@ class TempFolder {
     std::string name = (std::filesystem::temp_directory_path() / "partage-test-XXXXXX").string();
     path_ = ::mkdtemp(name.data());
   }
-  ~TempFolder() { std::filesystem::remove_all(path_); }
+  ~TempFolder() {
+    if (!kept_) std::filesystem::remove_all(path_);
+  }
   TempFolder(const TempFolder&) = delete;
   TempFolder& operator=(const TempFolder&) = delete;
 
   const std::string& path() const { return path_; }
+  /// It stays, for somebody to look at.
+  void Keep() { kept_ = true; }
 
   /// Writes a file, with the folders on the way to it, by renaming as kubelet does. Returns its full name.
   std::string Write(const std::string& name, const std::string& text) const {
@@ -32,6 +36,7 @@ class TempFolder {
 
  private:
   std::string path_;
+  bool kept_ = false;
 };
 
 }  // namespace partage::test

@@ -188,13 +188,22 @@ void BindHistory::CheckOutcome(const scheduler::PodRef& pod, const std::string& 
   if ((*live)["spec"].value("nodeName", "") != node) fault_ = fmt::format("{} was reported bound to {} and is not", pod.uid, node);
 }
 
+// By the one thread that lists and watches.
 void BindHistory::SeeEvents() {
+  if (reading_) return;
   for (int left = 1 + Below(4); left > 0; --left) {
     const bool again = OneIn(4);
     ++happened_[again ? "event repeated" : "event seen"];
     life_->SeeEvent(dice_, again);
   }
-  if (OneIn(4)) ++happened_["relist"], life_->Relist();
+  if (!OneIn(4)) return;
+  ++happened_["relist"];
+  Tell("all is read");
+  reading_ = true;
+  life_->Relist([this] {
+    if (depth_ < kDeepest && OneIn(3)) TakeTurns("while all is read");
+  });
+  reading_ = false;
 }
 
 void BindHistory::PassTime() {
@@ -221,10 +230,13 @@ void BindHistory::AtFaultPoint(std::string_view name) {
     ++happened_[fmt::format("died at {}", name)];
     throw Killed();
   }
-  if (depth_ >= kDeepest || !OneIn(3)) return;
+  if (depth_ < kDeepest && OneIn(3)) TakeTurns(fmt::format("at {}", name));
+}
+
+void BindHistory::TakeTurns(const std::string& when) {
   ++depth_;
   ++happened_["turn taken"];
-  Tell(fmt::format("at {}:", name));
+  Tell(when + ":");
   for (int steps = 1 + Below(3); steps > 0; --steps) Step();
   --depth_;
 }
@@ -233,7 +245,7 @@ void BindHistory::AtFaultPoint(std::string_view name) {
 void BindHistory::Die() {
   depth_ = 0;
   attempts_.clear();
-  preempting_ = false;
+  preempting_ = reading_ = false;
   while (api_.held_up() > 0) api_.Release(OneIn(2));
   life_.reset();
   life_ = std::make_unique<SchedulerLife>(server_, api_, clock_, vendors_);

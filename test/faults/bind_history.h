@@ -2,6 +2,7 @@
 #pragma once
 
 #include <cstdint>
+#include <functional>
 #include <map>
 #include <memory>
 #include <random>
@@ -53,14 +54,17 @@ class SchedulerLife {
   /// Ends binds whose time is up before anything was written, as the Binder does.
   void Expire();
 
-  /// The preemptor's turn.
+  /// The preemptor's turn, and the confirmer's.
   void Preempt();
   void Confirm();
   /// A pod's filter on one node alone.
   bool Fits(const k8s::Pod& pod, std::string_view node);
 
-  /// A full read through the sinks, and whether events of the watch have not been seen.
-  void Relist();
+  /// What others do while it waits for the API server.
+  using Meanwhile = std::function<void()>;
+  /// A full read through the sinks.
+  void Relist(const Meanwhile& meanwhile);
+  /// Whether events of the watch have not been seen.
   bool Behind() const;
   /// The next event of the watches; `again`: one seen before, out of its order.
   void SeeEvent(std::mt19937& dice, bool again);
@@ -80,7 +84,7 @@ class SchedulerLife {
   bool BehindOn(Kind kind) const;
   scheduler::PodInput InputOf(const k8s::Pod& pod) const;
   template <class Sink, class Decode>
-  void ListInto(Kind kind, Sink& sink, Decode decode);
+  void ListInto(Kind kind, Sink& sink, Decode decode, const Meanwhile& meanwhile);
 
   FakeApiServer& server_;
   const ManualClock& clock_;
@@ -140,6 +144,7 @@ class BindHistory {
   void CheckEviction(const k8s::Eviction& eviction);
   void CheckQuotas();
   void AtFaultPoint(std::string_view name);
+  void TakeTurns(const std::string& when);
   void Die();
   void ComeToRest();
   void CheckOutcome(const scheduler::PodRef& pod, const std::string& node, const Result<>& outcome);
@@ -166,6 +171,7 @@ class BindHistory {
   std::map<std::string, Asked> asked_;                    // by UID
   std::vector<std::string> attempts_;                     // UIDs of the binds that are having their turn, inside one another
   bool preempting_ = false;                               // the preemptor has one thread
+  bool reading_ = false;                                  // so has whoever lists and watches
   std::set<std::pair<std::string, std::string>> claims_;  // node and the ledger's word for a pod's UID, this turn of the preemptor
   int depth_ = 0;                                         // turns of other threads inside one another
   bool at_rest_ = false;

@@ -36,7 +36,7 @@ SchedulerLife::SchedulerLife(FakeApiServer& server, InProcessApi& api, const Man
       quota_sink_(cluster_, vendors),
       preemptor_(*engine_, api, events_, clock, {}, registry_),
       confirmer_(cluster_, api) {
-  Relist();
+  Relist([] {});
 }
 
 std::string SchedulerLife::Filter(const k8s::Pod& pod) {
@@ -84,18 +84,21 @@ void SchedulerLife::Expire() {
 }
 
 template <class Sink, class Decode>
-void SchedulerLife::ListInto(Kind kind, Sink& sink, Decode decode) {
+void SchedulerLife::ListInto(Kind kind, Sink& sink, Decode decode, const Meanwhile& meanwhile) {
   sink.ReplaceBegin();
+  meanwhile();
   const auto page = server_.store().List(kind, {}, 0, {}, 0);
+  meanwhile();
   for (const auto& object : page->objects) sink.Upsert(decode(TextOf(*object)).value());
+  meanwhile();
   sink.ReplaceEnd();
   version_[static_cast<std::size_t>(kind)] = page->version;
 }
 
-void SchedulerLife::Relist() {
-  ListInto(Kind::kNodes, node_sink_, k8s::DecodeNodeText);
-  ListInto(Kind::kQuotas, quota_sink_, k8s::DecodeResourceQuotaText);
-  ListInto(Kind::kPods, pod_sink_, k8s::DecodePodText);
+void SchedulerLife::Relist(const Meanwhile& meanwhile) {
+  ListInto(Kind::kNodes, node_sink_, k8s::DecodeNodeText, meanwhile);
+  ListInto(Kind::kQuotas, quota_sink_, k8s::DecodeResourceQuotaText, meanwhile);
+  ListInto(Kind::kPods, pod_sink_, k8s::DecodePodText, meanwhile);
 }
 
 bool SchedulerLife::BehindOn(Kind kind) const {

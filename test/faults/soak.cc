@@ -89,6 +89,7 @@ class Soak {
     }
     Report();
     if (fault.empty()) fault = EndAll();
+    if (!fault.empty()) KeepEvidence();
     return fault.empty() ? JudgeFigures() : fault;
   }
 
@@ -128,6 +129,12 @@ class Soak {
     const auto counted = Metric(scheduler_->metrics_port(), "partage_quota_used{", "quota=\"fixed\"");
     return counted == ledger.capped ? std::string()
                                     : fmt::format("quotas count {} MiB, the ledger has {} MiB in their namespace", counted, ledger.capped);
+  }
+
+  void KeepEvidence() {
+    folder_.Keep();
+    folder_.Write("state.json", LedgerText(scheduler_->metrics_port()).value_or("no answer"));
+    std::cout << fmt::format("soak: the scheduler's log and its state are in {}\n", folder_.path());
   }
 
   // When all pods are gone, nobody holds anything, or is promised anything.

@@ -47,8 +47,10 @@ Held Truth(const FakeApiServer& api, const std::string& ns, const std::string& p
   return held;
 }
 
+std::optional<std::string> LedgerText(std::uint16_t metrics_port) { return Page(metrics_port, "/debug/state"); }
+
 std::optional<LedgerView> Ledger(std::uint16_t metrics_port) {
-  const auto body = Page(metrics_port, "/debug/state");
+  const auto body = LedgerText(metrics_port);
   if (!body) return std::nullopt;
   LedgerView view;
   const auto state = cli::ParseState(*body).value();

@@ -25,6 +25,7 @@ struct LedgerView {
   std::int64_t capped = 0;   ///< MiB that pods of kSoakCapped hold or are promised
 };
 /// nullopt when it cannot be read.
+std::optional<std::string> LedgerText(std::uint16_t metrics_port);
 std::optional<LedgerView> Ledger(std::uint16_t metrics_port);
 
 /// The value of the one line of /metrics that begins with `name` and contains `label`; -1: there is none.

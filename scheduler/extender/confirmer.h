@@ -9,13 +9,15 @@
 
 namespace partage::scheduler {
 
-/// Asks the API server about binds that a full read of the pods left in doubt (Cluster::DoubtfulPods): a pod that was bound and gone between two reads would hold
-/// its share for ever. The watch is given time first, so that in ordinary times nothing is asked. Owns one thread. Thread-safe, but for Start and Stop. What is
-/// passed in must outlive it.
+/// Asks the API server about binds that no watch shows (Cluster::DoubtfulPods): a pod that was bound and gone between two reads of the pods, or that had finished
+/// when it was bound, would hold its share until the next full read. The watch is given time first, so that in ordinary times nothing is asked. Owns one thread.
+/// Thread-safe, but for Start and Stop. What is passed in must outlive it.
 class Confirmer {
  public:
   /// Between two rounds. A pod is asked about when it was in doubt a round before already.
   static constexpr std::chrono::seconds kRound{2};
+  /// A round: while there is no watch, every pod that is bound comes into doubt, and the full read that follows will settle most.
+  static constexpr int kMostAsked = 50;
 
   Confirmer(Cluster& cluster, ClusterApi& api);
   ~Confirmer();

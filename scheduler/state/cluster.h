@@ -120,14 +120,15 @@ class Cluster {
   void BeginPodList();
   void EndPodList();
   struct Doubts {
-    std::uint64_t list = 0;  ///< the full list that did not name them
+    std::uint64_t list = 0;  ///< the last full list
     std::vector<PodRef> pods;
   };
-  /// Pods that hold a share because our own Binding was answered, that the last full list did not name, and that no watch has told of since: bound after that
-  /// list was read, or gone before it. Whoever asks the API server tells the answer by ConfirmPod or ForgetPod. Cheap where there are none.
+  /// Pods that hold a share because our own Binding was answered, and that neither the last full list nor a watch since has shown bound. Nearly always the watch
+  /// is about to; but a pod that was gone before that list, or that had finished when it was bound, none will ever show. Whoever asks the API server
+  /// tells the answer by ConfirmPod or ForgetPod. Cheap where there are none.
   Doubts DoubtfulPods();
   /// A pod of DoubtfulPods, read after that call, lives: then it was bound after `list`, and the watch will tell of its end. Nothing when there has been another
-  /// full list since, which may not have named it because it ended meanwhile. What the API server says of it otherwise is for the watch to tell.
+  /// full list since, which may not have named it because it ended meanwhile.
   void ConfirmPod(const PodRef& pod, std::uint64_t list);
   /// Makes pending changes visible to readers.
   void Publish();

@@ -173,6 +173,7 @@ void Cluster::Impl::Settle(const PodRef& pod, bool bound) {
     record->state = ShareState::kBound;
     record->touched = ++sequence_;
     reserved_.erase(uid);
+    doubtful_.push_back(uid);
   } else {
     Remove(uid);
     PublishLocked();

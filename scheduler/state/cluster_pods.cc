@@ -142,19 +142,18 @@ void Cluster::Impl::BeginPodList() {
 }
 
 // A bind committed before the list was asked for must be in it (lists are consistent reads), so only what was touched since may be missing: it was bound after
-// the list, and the watch will tell, or it was bound and gone before it, and nobody will ever tell. So it is with a bind in flight.
-// Nominal shares end by their own rules.
+// the list, and the watch will tell, or it was bound and gone before it, and nobody will ever tell. Nominal shares and binds in flight end by their own rules.
 void Cluster::Impl::EndPodList() {
   MutexLock lock(mutex_);
   doubtful_.clear();
   ++pod_lists_;
   for (const PodUid& uid : pods_.Uids()) {
     const PodRecord& record = *pods_.Find(uid);
-    const bool bound = record.state == ShareState::kBound;
-    if (bound && record.touched < pod_list_began_) {
+    if (record.state != ShareState::kBound) continue;
+    if (record.touched < pod_list_began_) {
       Remove(uid);
       pods_.Bury(uid);
-    } else if (record.state == ShareState::kReserved || (bound && record.read < pod_list_began_)) {
+    } else if (record.read < pod_list_began_) {
       doubtful_.push_back(uid);
     }
   }
@@ -163,14 +162,11 @@ void Cluster::Impl::EndPodList() {
 Cluster::Doubts Cluster::Impl::DoubtfulPods() {
   MutexLock lock(mutex_);
   Doubts doubts{pod_lists_, {}};
-  std::vector<PodUid> still;
-  for (const PodUid& uid : doubtful_) {
+  std::erase_if(doubtful_, [&](const PodUid& uid) PARTAGE_REQUIRES(mutex_) {
     const PodRecord* record = pods_.Find(uid);
-    const bool bound = record != nullptr && record->read < pod_list_began_ && record->state == ShareState::kBound;
-    if (bound) doubts.pods.push_back(RefOf(*record));
-    if (bound || (record != nullptr && record->state == ShareState::kReserved)) still.push_back(uid);
-  }
-  doubtful_ = std::move(still);
+    return record == nullptr || record->state != ShareState::kBound || (record->read != 0 && record->read >= pod_list_began_);
+  });
+  for (const PodUid& uid : doubtful_) doubts.pods.push_back(RefOf(*pods_.Find(uid)));
   return doubts;
 }
 

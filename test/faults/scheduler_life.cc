@@ -7,6 +7,9 @@
 namespace partage::test {
 namespace {
 
+// As the scheduler asks: of a pod that finishes it hears as of one that is deleted, and of one that had finished before nothing.
+Selector Watched(Kind kind) { return {.ns = {}, .name = {}, .node = {}, .unfinished = kind == Kind::kPods}; }
+
 constexpr std::chrono::seconds kDeadline{8};
 constexpr std::size_t kRemembered = 30;
 
@@ -87,7 +90,7 @@ template <class Sink, class Decode>
 void SchedulerLife::ListInto(Kind kind, Sink& sink, Decode decode, const Meanwhile& meanwhile) {
   sink.ReplaceBegin();
   meanwhile();
-  const auto page = server_.store().List(kind, {}, 0, {}, 0);
+  const auto page = server_.store().List(kind, Watched(kind), 0, {}, 0);
   meanwhile();
   for (const auto& object : page->objects) sink.Upsert(decode(TextOf(*object)).value());
   meanwhile();
@@ -102,7 +105,7 @@ void SchedulerLife::Relist(const Meanwhile& meanwhile) {
 }
 
 bool SchedulerLife::BehindOn(Kind kind) const {
-  return !server_.store().Since(kind, {}, version_[static_cast<std::size_t>(kind)], {})->changes.empty();
+  return !server_.store().Since(kind, Watched(kind), version_[static_cast<std::size_t>(kind)], {})->changes.empty();
 }
 
 bool SchedulerLife::Behind() const { return BehindOn(Kind::kPods) || BehindOn(Kind::kQuotas); }
@@ -112,7 +115,7 @@ void SchedulerLife::SeeEvent(std::mt19937& dice, bool again) {
   if (again && !seen_.empty()) return Take(seen_[dice() % seen_.size()]);
   const Kind kind = BehindOn(Kind::kQuotas) && dice() % 2 == 0 ? Kind::kQuotas : Kind::kPods;
   auto& version = version_[static_cast<std::size_t>(kind)];
-  const auto changes = server_.store().Since(kind, {}, version, {});
+  const auto changes = server_.store().Since(kind, Watched(kind), version, {});
   if (changes->changes.empty()) return;
   const auto& change = changes->changes.front();
   version = change.object->version;

@@ -30,7 +30,7 @@ if(CMAKE_CXX_COMPILER_ID STREQUAL "GNU" AND CMAKE_CXX_COMPILER_VERSION VERSION_L
   target_compile_options(partage_flags INTERFACE -Wno-restrict)
 endif()
 if(CMAKE_UNITY_BUILD)
-  set(CMAKE_UNITY_BUILD_BATCH_SIZE 5)
+  set(CMAKE_UNITY_BUILD_BATCH_SIZE 8)
   if(CMAKE_CXX_COMPILER_ID STREQUAL "GNU")
     # A file that is included seems to be a header, whose unnamed namespaces would be a mistake.
     target_compile_options(partage_flags INTERFACE -Wno-subobject-linkage)
@@ -49,9 +49,16 @@ endif()
 # Both the root and src/ are include roots: "scheduler/engine/engine.h", "device/device.h".
 target_include_directories(partage_flags INTERFACE ${CMAKE_SOURCE_DIR} ${CMAKE_SOURCE_DIR}/src)
 
-# partage_library(NAME [OBJECT] [SEPARATE] SOURCES … [PUBLIC …] [PRIVATE …])
+# BUSY: optimised in the dev preset too, because tests spend minutes in it. Sanitizers make an optimised file take twice as long to compile.
+function(partage_busy name)
+  if(NOT PARTAGE_SANITIZE)
+    target_compile_options(${name} PRIVATE $<$<CONFIG:Debug>:-O1>)
+  endif()
+endfunction()
+
+# partage_library(NAME [OBJECT] [SEPARATE] [BUSY] SOURCES … [PUBLIC …] [PRIVATE …])
 function(partage_library name)
-  cmake_parse_arguments(ARG "OBJECT;SEPARATE" "" "SOURCES;PUBLIC;PRIVATE" ${ARGN})
+  cmake_parse_arguments(ARG "OBJECT;SEPARATE;BUSY" "" "SOURCES;PUBLIC;PRIVATE" ${ARGN})
   if(ARG_OBJECT)
     add_library(${name} OBJECT ${ARG_SOURCES})
   else()
@@ -60,6 +67,9 @@ function(partage_library name)
   target_link_libraries(${name} PUBLIC partage_flags ${ARG_PUBLIC} PRIVATE ${ARG_PRIVATE})
   if(ARG_SEPARATE)
     set_target_properties(${name} PROPERTIES UNITY_BUILD OFF)
+  endif()
+  if(ARG_BUSY)
+    partage_busy(${name})
   endif()
 endfunction()
 
@@ -74,11 +84,12 @@ function(partage_program name)
   endif()
 endfunction()
 
-# partage_test(NAME [SEPARATE] [ONE_THREAD] [SECONDS N] LABEL unit|contract|integration SOURCES … LINK …): one Catch2 program, each TEST_CASE a ctest.
+# partage_test(NAME [SEPARATE] [BUSY] [ONE_THREAD] [SECONDS N] LABEL unit|contract|integration SOURCES … LINK …): one Catch2 program, each TEST_CASE a ctest.
 # SECONDS: what one test case may take on a busy machine, 120 unless told. ONE_THREAD: on demand only for the ThreadSanitizer, which has nothing to see there.
-# With a sanitizer, integration tests are built only on demand (PARTAGE_SANITIZE_INTEGRATION): sockets and time-outs under one take long.
+# With a sanitizer, integration tests are built only on demand (PARTAGE_SANITIZE_INTEGRATION): sockets and time-outs under one take long. So do test cases
+# tagged [minutes], which run without sanitizers only; others must walk the same code.
 function(partage_test name)
-  cmake_parse_arguments(ARG "SEPARATE;ONE_THREAD" "LABEL;SECONDS" "SOURCES;LINK" ${ARGN})
+  cmake_parse_arguments(ARG "SEPARATE;BUSY;ONE_THREAD" "LABEL;SECONDS" "SOURCES;LINK" ${ARGN})
   if(NOT ARG_SECONDS)
     set(ARG_SECONDS 120)
   endif()
@@ -87,10 +98,17 @@ function(partage_test name)
   if(ARG_SEPARATE)
     set_target_properties(${name} PROPERTIES UNITY_BUILD OFF)
   endif()
+  if(ARG_BUSY)
+    partage_busy(${name})
+  endif()
   if((PARTAGE_SANITIZE AND ARG_LABEL STREQUAL "integration" AND NOT PARTAGE_SANITIZE_INTEGRATION)
      OR (PARTAGE_SANITIZE STREQUAL "thread" AND ARG_ONE_THREAD))
     set_target_properties(${name} PROPERTIES EXCLUDE_FROM_ALL TRUE)
     return()
   endif()
-  catch_discover_tests(${name} TEST_PREFIX "${PARTAGE_TEST_PREFIX}${name}: " EXTRA_ARGS --warn NoTests PROPERTIES LABELS ${ARG_LABEL} TIMEOUT ${ARG_SECONDS})
+  set(spec "")
+  if(PARTAGE_SANITIZE)
+    set(spec TEST_SPEC "~[minutes]")
+  endif()
+  catch_discover_tests(${name} ${spec} TEST_PREFIX "${PARTAGE_TEST_PREFIX}${name}: " EXTRA_ARGS --warn NoTests PROPERTIES LABELS ${ARG_LABEL} TIMEOUT ${ARG_SECONDS})
 endfunction()

@@ -20,6 +20,7 @@ using SteadyClock = std::chrono::steady_clock;
 
 constexpr std::size_t kMaxBody = 512u << 20;
 constexpr std::string_view kJson = "application/json";
+constexpr std::string_view kHungUp = "not waited for, the process is ending";
 
 void IgnoreSigpipe() {
   struct sigaction current {};
@@ -58,6 +59,8 @@ class HttpClient final : public Client {
     return Run(streams_, std::move(exchange), stream.on_status);
   }
 
+  void HangUp() override { hung_up_.request_stop(); }
+
   std::string server() const override { return config_.server; }
 
  private:
@@ -70,6 +73,7 @@ class HttpClient final : public Client {
     Exchange exchange{.method = std::move(method), .path = path, .body = body, .content_type = std::move(content_type)};
     exchange.deadline = SteadyClock::now() + config_.request_timeout;
     exchange.send_by = std::min(send_by, exchange.deadline);
+    exchange.stop = hung_up_.get_token();
     exchange.on_data = [&](std::string_view piece) {
       too_large = reply.body.size() + piece.size() > kMaxBody;
       if (!too_large) reply.body += piece;
@@ -80,6 +84,7 @@ class HttpClient final : public Client {
       return true;
     });
     if (!done) return Fail(done.error());
+    if (hung_up_.stop_requested()) return Fail(Code::kUnknown, "{}: {}", path, kHungUp);  // the answer may be cut short
     if (too_large) return Fail(Code::kUnknown, "{}: the answer is over {} MiB", path, kMaxBody >> 20);
     return reply;
   }
@@ -91,6 +96,7 @@ class HttpClient final : public Client {
     for (;;) {
       auto connection = pool.Acquire(exchange.send_by);
       if (!connection) return Fail(Code::kUnavailable, "{}: all {} connections are busy", What(exchange), config_.max_connections);
+      if (hung_up_.stop_requested()) return Fail(Code::kUnavailable, "{}: {}", What(exchange), kHungUp);
       const bool reused = connection->open();
       bool renewed = false;
       exchange.authorization = token_.Header();
@@ -125,6 +131,7 @@ class HttpClient final : public Client {
   const Endpoint endpoint_;
   const std::unique_ptr<Tls> tls_;
   TokenSource token_;
+  std::stop_source hung_up_;
   Pool requests_, streams_;
 };
 

@@ -58,6 +58,10 @@ class Client {
   };
   virtual Result<> GetStream(const std::string& path, const Stream& stream, std::stop_token stop) = 0;
 
+  /// For a process that is to end: the requests under way fail within half a second (one that is in its TLS handshake: within the time-out for connecting) and
+  /// every later one at once, kUnavailable or kUnknown as above. Streams have stop tokens of their own. Idempotent.
+  virtual void HangUp() = 0;
+
   /// For logs: "https://10.0.0.1:6443".
   virtual std::string server() const = 0;
 };

@@ -19,8 +19,6 @@ namespace {
 using SteadyClock = std::chrono::steady_clock;
 using std::chrono::milliseconds;
 
-constexpr milliseconds kSlice{100};  // how late a stop request is seen
-
 std::string Reason(int error) { return std::generic_category().message(error); }
 
 void SetOption(int fd, int level, int option, int value) { ::setsockopt(fd, level, option, &value, sizeof value); }
@@ -41,7 +39,7 @@ int WaitConnected(int fd, SteadyClock::time_point deadline, const std::stop_toke
     if (stop.stop_requested()) return ECANCELED;
     if (left.count() <= 0) return ETIMEDOUT;
     pollfd ready{fd, POLLOUT, 0};
-    if (::poll(&ready, 1, static_cast<int>(std::min(left, kSlice).count())) <= 0) continue;
+    if (::poll(&ready, 1, static_cast<int>(std::min(left, kStopLook).count())) <= 0) continue;
     int error = 0;
     socklen_t size = sizeof error;
     return ::getsockopt(fd, SOL_SOCKET, SO_ERROR, &error, &size) == 0 ? error : errno;

@@ -10,6 +10,9 @@
 
 namespace partage::k8s {
 
+/// How late a stop request is seen by who waits for a socket.
+inline constexpr std::chrono::milliseconds kStopLook{100};
+
 /// A server's URL, taken apart. Immutable.
 struct Endpoint {
   bool tls = false;

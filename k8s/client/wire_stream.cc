@@ -15,7 +15,6 @@ namespace {
 using SteadyClock = std::chrono::steady_clock;
 using std::chrono::milliseconds;
 
-constexpr milliseconds kSlice{100};            // how late a stop request is seen
 constexpr std::size_t kReadAhead = 64 * 1024;  // one system call where cpp-httplib's own stream needs sixteen
 constexpr std::size_t kMaxHead = 1 << 20;
 
@@ -126,14 +125,18 @@ bool WireStream::Wait(Try wanted) {
   const auto ends = std::min(silence_ends, exchange_.deadline);
   for (;;) {
     const auto now = SteadyClock::now();
-    if (exchange_.stop.stop_requested()) return trouble_ = "stopped", false;
+    if (exchange_.stop.stop_requested()) {
+      if (exchange_.send_by != SteadyClock::time_point::max()) ForgetUnsent();
+      trouble_ = "stopped";
+      return false;
+    }
     if (now >= ends) {
       timed_out_ = true;
       ForgetUnsent();
       trouble_ = fmt::format("nothing for {} ms", std::chrono::duration_cast<milliseconds>(now - started).count());
       return false;
     }
-    const auto slice = std::min<SteadyClock::duration>(ends - now, kSlice);
+    const auto slice = std::min<SteadyClock::duration>(ends - now, kStopLook);
     pollfd ready{fd_, static_cast<short>(wanted == Try::kWantRead ? POLLIN : POLLOUT), 0};
     if (::poll(&ready, 1, static_cast<int>(std::chrono::ceil<milliseconds>(slice).count())) > 0) return true;
   }

@@ -33,6 +33,8 @@ class ClusterSource {
   virtual bool HasReadPods(std::uint64_t) const { return synced(); }
   /// Adds what only this source has to the debug listener.
   virtual void AddRoutes(http::Server&) {}
+  /// Gives up the calls of api() that are under way, and refuses later ones: for what still waits for an answer when the process is to end.
+  virtual void HangUp() {}
   /// Idempotent; returns within about a second.
   virtual void Stop() = 0;
 };

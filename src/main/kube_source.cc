@@ -67,6 +67,7 @@ class KubeSource final : public ClusterSource {
     return pods_ != nullptr && pods_->synced() && pods_->HasRead(number);
   }
 
+  void HangUp() override { client_->HangUp(); }
   void Stop() override {
     if (quotas_) quotas_->Stop();
     if (nodes_) nodes_->Stop();  // before the pods: after it nothing calls StartPods

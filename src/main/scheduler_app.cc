@@ -5,7 +5,11 @@
 
 #include <algorithm>
 #include <array>
+#include <condition_variable>
+#include <functional>
+#include <mutex>
 #include <random>
+#include <thread>
 #include <utility>
 
 #include <fmt/format.h>
@@ -20,9 +24,10 @@ namespace {
 
 using namespace std::chrono_literals;
 
-// Together below the 5 s that Stop promises, with what the cluster source and the requeuer take.
-constexpr auto kRequestGrace = 2000ms;
+// Together below the 5 s that Stop promises.
+constexpr auto kRequestGrace = 1500ms;
 constexpr auto kBindGrace = 1000ms;
+constexpr auto kFarewellGrace = 500ms;  // evictions under way, events not yet written, the lease given back
 constexpr auto kScrapeGrace = 500ms;
 
 constexpr std::size_t kMaxReview = 8u << 20;  // the API server takes objects of up to 3 MiB
@@ -36,6 +41,22 @@ std::string RandomText() {
   std::random_device random;
   return fmt::format("{:08x}{:08x}{:08x}{:08x}", random(), random(), random(), random());
 }
+
+/// Calls a function when it has lived for so long.
+class After {
+ public:
+  After(std::chrono::milliseconds time, std::function<void()> call)
+      : thread_([time, call = std::move(call)](const std::stop_token& stop) {
+          std::mutex mutex;
+          std::condition_variable_any wake;
+          std::unique_lock lock(mutex);
+          wake.wait_for(lock, stop, time, [] { return false; });
+          if (!stop.stop_requested()) call();
+        }) {}
+
+ private:
+  std::jthread thread_;
+};
 
 http::Response Text(int status, std::string text) { return {status, std::move(text), "text/plain; charset=utf-8"}; }
 
@@ -200,6 +221,10 @@ void SchedulerApp::Stop() {
   if (extender_server_) extender_server_->Stop(kRequestGrace);
   if (webhook_server_) webhook_server_->Stop(kScrapeGrace);
   if (binder_) binder_->Stop(kBindGrace);
+  const After hang_up(kFarewellGrace, [this] {
+    if (source_) source_->HangUp();
+    if (lease_client_) lease_client_->HangUp();
+  });
   if (preemptor_) preemptor_->Stop();
   if (events_) events_->Stop();
   if (leadership_) leadership_->Stop();

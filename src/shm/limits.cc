@@ -11,7 +11,7 @@
 namespace partage::shm {
 namespace {
 
-constexpr Preamble kPreamble = {kLimitsMagic, kLimitsAbi, kByteOrderMark, kLimitsHash, sizeof(LimitsLayout)};
+constexpr Preamble kLimitsPreamble = {kLimitsMagic, kLimitsAbi, kByteOrderMark, kLimitsHash, sizeof(LimitsLayout)};
 constexpr unsigned kWords = sizeof(LimitsContent) / 8;
 constexpr unsigned kTries = 1000;  // the writer would have to write twice within each
 
@@ -66,7 +66,7 @@ bool ReadCopy(const LimitsLayout& layout, LimitsContent* content) {
 
 /// The file's first version, on zeroed memory.
 void FillNew(LimitsLayout* layout, const LimitsContent& content) {
-  const Preamble preamble = kPreamble;
+  const Preamble preamble = kLimitsPreamble;
   memcpy(static_cast<void*>(layout), &preamble, sizeof preamble);
   Store(layout->copies[0], content);
 }
@@ -152,7 +152,7 @@ bool IsSameUuid(const char* one, const char* other) {
 Fault Limits::Open(const char* path) {
   const KeepErrno keep;
   int fd = -1;
-  const Fault fault = OpenFile(path, false, kPreamble, &fd);
+  const Fault fault = OpenFile(path, false, kLimitsPreamble, &fd);
   if (fault != Fault::kNone) return fault;
   void* const mapped = MapFile(fd, sizeof(LimitsLayout), false);
   CloseFile(&fd);
@@ -212,7 +212,7 @@ int Limits::Find(const unsigned char uuid[16]) const {
 Fault WriteLimits(const char* path, const LimitsContent& content) {
   if (FaultIn(content) != nullptr) return Fault::kContent;
   int fd = -1;
-  const Fault found = OpenFile(path, true, kPreamble, &fd);
+  const Fault found = OpenFile(path, true, kLimitsPreamble, &fd);
   if (found == Fault::kMissing) return MakeLimits(path, content);
   if (found != Fault::kNone) return found;
   const Fault fault = Overwrite(fd, content);

@@ -15,10 +15,10 @@ namespace {
 constexpr std::uint64_t kSweepPeriodNs = 200'000'000;
 constexpr int kPatience = 64;  // times to let a settlement by somebody else finish before memory is refused
 
-constexpr Preamble kPreamble = {kRegionMagic, kRegionAbi, kByteOrderMark, kRegionHash, sizeof(RegionLayout)};
+constexpr Preamble kRegionPreamble = {kRegionMagic, kRegionAbi, kByteOrderMark, kRegionHash, sizeof(RegionLayout)};
 
 struct FileHead {
-  Preamble preamble = kPreamble;
+  Preamble preamble = kRegionPreamble;
   std::uint32_t devices = kMaxDevices;
   std::uint32_t processes = kMaxProcesses;
   std::uint32_t lanes = kLanes;
@@ -38,14 +38,14 @@ bool HasOurCounts(const RegionHeader& header) {
 Fault Region::Open(const char* path) {
   const KeepErrno keep;
   int fd = -1;
-  const Fault fault = OpenFile(path, true, kPreamble, &fd);
+  const Fault fault = OpenFile(path, true, kRegionPreamble, &fd);
   return fault != Fault::kNone ? fault : Adopt(fd, true);
 }
 
 Fault Region::OpenReadOnly(const char* path) {
   const KeepErrno keep;
   int fd = -1;
-  const Fault fault = OpenFile(path, false, kPreamble, &fd);
+  const Fault fault = OpenFile(path, false, kRegionPreamble, &fd);
   return fault != Fault::kNone ? fault : Adopt(fd, false);
 }
 

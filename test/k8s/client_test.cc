@@ -169,6 +169,18 @@ TEST_CASE("A server that does not answer in time is kUnknown, and its connection
   CHECK(t.api.Connections() == 2);
 }
 
+TEST_CASE("Hanging up fails the request under way soon and later ones at once") {
+  Fixture t;
+  const auto client = t.MakeClient();
+  t.FaultOn(Verb::kBind, {.reply_latency = 20s});
+  auto hanging = std::async(std::launch::async, [&] { return client->Post(kBinding, kBindBody); });
+  while (!t.Bound()) std::this_thread::sleep_for(1ms);
+  client->HangUp();
+  REQUIRE(hanging.wait_for(5s) == std::future_status::ready);
+  CHECK(CodeOf(hanging.get()) == Code::kUnknown);
+  CHECK(CodeOf(client->Get(kPod)) == Code::kUnavailable);
+}
+
 TEST_CASE("HTTP failures are replies with their Retry-After, and none is retried") {
   Fixture t;
   const auto client = t.MakeClient();

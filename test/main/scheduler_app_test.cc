@@ -153,5 +153,29 @@ TEST_CASE("Stop ends within five seconds while the API server hangs") {
   CHECK_FALSE(answered);
 }
 
+TEST_CASE("Stop ends within five seconds while every call but the watches hangs for longer than a request may take") {
+  FakeApiServer api;
+  api.Put(test::Kind::kNodes, kNode);
+  Running scheduler(api);
+  REQUIRE(scheduler.WaitReady());
+  for (const char* name : {"a", "b", "c", "d", "e", "f"}) api.Put(test::Kind::kPods, PodNamed(name).json);
+  for (const char* name : {"a", "b", "c"}) CHECK(scheduler.Schedule(PodNamed(name)).node == "n1");
+  std::atomic<int> bind_hangs = 0, patch_hangs = 0;
+  api.OnCall([&](const test::ApiCall& call) {
+    if (call.verb == test::Verb::kList || call.verb == test::Verb::kWatch) return test::Fault{};
+    bind_hangs += call.verb == test::Verb::kBind;
+    patch_hangs += call.verb == test::Verb::kPatch;
+    return test::Fault{.latency = 12s};
+  });
+  std::jthread binding([&] { (void)scheduler.TrySchedule(PodNamed("d")); });
+  REQUIRE(Eventually([&] { return bind_hangs > 0; }));
+  CHECK(scheduler.TrySchedule(PodNamed("e")).value().node.empty());
+  api.Remove(test::Kind::kPods, "team/a");
+  REQUIRE(Eventually([&] { return patch_hangs > 0; }));
+  const auto began = std::chrono::steady_clock::now();
+  scheduler.app().Stop();
+  CHECK(std::chrono::steady_clock::now() - began < 5s);
+}
+
 }  // namespace
 }  // namespace partage::app

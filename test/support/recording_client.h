@@ -28,6 +28,7 @@ class RecordingClient final : public k8s::Client {
   }
   Result<k8s::Reply> Delete(const std::string& path) override { return Record({"DELETE", path, "", ""}); }
   Result<> GetStream(const std::string&, const Stream&, std::stop_token) override { return {}; }
+  void HangUp() override {}
   std::string server() const override { return "test"; }
 
   Result<k8s::Reply> answer = k8s::Reply{.status = 200, .body = "{}"};

@@ -63,8 +63,8 @@ void CheckTable(bool agent) {
   }
 }
 
-TEST_CASE("Alone on the GPU a container gets its cap, whatever it launches") { CheckTable(false); }
-TEST_CASE("The agent's correction does not disturb what is exact") { CheckTable(true); }
+TEST_CASE("Alone on the GPU a container gets its cap, whatever it launches", "[minutes]") { CheckTable(false); }
+TEST_CASE("The agent's correction does not disturb what is exact", "[minutes]") { CheckTable(true); }
 
 // Which launches are measured is chance, so one run in some dozens is a little off: judged over several seeds.
 TEST_CASE("Durations that vary from launch to launch average out when the agent says that nobody else runs") {

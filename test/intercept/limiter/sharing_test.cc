@@ -52,7 +52,7 @@ void CheckShares(const std::vector<int>& caps, const Load& load) {
   CHECK(total >= 0.97 * whole);
 }
 
-TEST_CASE("Busy neighbours get the shares they were promised, and together nearly the whole GPU") {
+TEST_CASE("Busy neighbours get the shares they were promised, and together nearly the whole GPU", "[minutes]") {
   const std::vector<int> sets[] = {{30, 70}, {10, 90}, {25, 25, 25, 25}};
   for (const auto& caps : sets) {
     for (const Load& load : kLoads) CheckShares(caps, load);
@@ -69,7 +69,7 @@ TEST_CASE("Unlike neighbours get their shares too") {
   CHECK(node.Percent(long_ones, 10 * kSecond, 60 * kSecond) == Approx(60).margin(1));
 }
 
-TEST_CASE("Without an agent, kernels up to a time slice are shared as promised, and together use nearly the whole GPU") {
+TEST_CASE("Without an agent, kernels up to a time slice are shared as promised, and together use nearly the whole GPU", "[minutes]") {
   const std::vector<int> sets[] = {{30, 70}, {10, 90}, {25, 25, 25, 25}};
   for (const auto& caps : sets) {
     for (int64_t kernel_ns : {20'000, 200'000, 1'000'000}) {

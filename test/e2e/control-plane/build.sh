@@ -24,7 +24,7 @@ build() {  # build TARGET FOLDER PACKAGE LDFLAGS
   [[ -x $target/$program ]] && return
   echo "building $program: $2 (once; a few minutes from an empty cache)"
   # Written under another name first, so that an interrupted build leaves no half program behind.
-  (cd "$here/$1" && CGO_ENABLED=0 GOTOOLCHAIN=local GOWORK=off go build -ldflags "-s -w $3" -o "$target/.$program" "$2") 2> >(grep -v '^go: downloading' >&2)
+  (cd "$here/$1" && CGO_ENABLED=0 GOTOOLCHAIN=local GOWORK=off go build -gcflags=all=-dwarf=false -ldflags "-s -w $3" -o "$target/.$program" "$2") 2> >(grep -v '^go: downloading' >&2)
   mv "$target/.$program" "$target/$program"
 }
 

@@ -211,7 +211,7 @@ std::uint64_t Held(const Slot& slot, unsigned device) {
   return sum;
 }
 
-bool IsPlausible(const RegionLayout& region) {
+bool HasPlausibleDevices(const RegionLayout& region) {
   for (const DeviceUsage& device : region.devices) {
     const std::uint64_t last = device.last.load(std::memory_order_acquire);
     if (device.used.load(std::memory_order_relaxed) >= kMostBytes) return false;
@@ -219,6 +219,10 @@ bool IsPlausible(const RegionLayout& region) {
     if ((cost & 1) != 0 && cost >= kMostBytes) return false;
     if (NumberOf(last) > LaneOf(region, last).applied.load(std::memory_order_acquire) + 1) return false;
   }
+  return true;
+}
+
+bool HasPlausibleProcesses(const RegionLayout& region) {
   for (unsigned i = 0; i < kMaxProcesses; ++i) {
     const std::uint64_t owner = region.owners[i].load(std::memory_order_acquire);
     if (owner != 0 && (PidOf(owner) == 0 || !IsPlausible(region.slots[i]))) return false;

@@ -36,6 +36,8 @@ std::uint64_t Held(const Slot& slot, unsigned device, unsigned memory_class);
 std::uint64_t Held(const Slot& slot, unsigned device);
 
 /// False for values no correct program writes: a stamp ahead of its lane, an impossible intent, more memory than there can be.
-bool IsPlausible(const RegionLayout& region);
+bool HasPlausibleDevices(const RegionLayout& region);
+bool HasPlausibleProcesses(const RegionLayout& region);  ///< looks at every slot in use, which are pages apart
+inline bool IsPlausible(const RegionLayout& region) { return HasPlausibleDevices(region) && HasPlausibleProcesses(region); }
 
 }  // namespace partage::shm

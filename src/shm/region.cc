@@ -29,6 +29,15 @@ constexpr FileHead kHead;
 constexpr std::size_t OwnerByte(unsigned slot) { return offsetof(RegionLayout, owners) + slot * sizeof(Word); }
 constexpr std::size_t SettlerByte(unsigned slot) { return offsetof(RegionLayout, slots) + slot * sizeof(Slot) + offsetof(Slot, settler); }
 
+std::uint64_t MonotonicNs() {
+  struct timespec now = {};
+  clock_gettime(CLOCK_MONOTONIC, &now);
+  return static_cast<std::uint64_t>(now.tv_sec) * 1'000'000'000 + static_cast<std::uint64_t>(now.tv_nsec);
+}
+
+/// What nobody has done for a while is due: of many processes that start together each would look at all the others. A time too far ahead is of another boot.
+bool IsDue(std::uint64_t due_ns, std::uint64_t now_ns) { return now_ns >= due_ns || due_ns > now_ns + kSweepPeriodNs; }
+
 bool HasOurCounts(const RegionHeader& header) {
   return header.devices == kMaxDevices && header.processes == kMaxProcesses && header.lanes == kLanes && header.classes == kMemoryClasses;
 }
@@ -76,7 +85,12 @@ Fault Region::OpenRefusing() {
 Fault Region::Adopt(int fd, bool writable) {
   auto* const layout = static_cast<RegionLayout*>(MapFile(fd, sizeof(RegionLayout), writable));
   const bool locks = HasLocks(fd);
-  if (layout != nullptr && locks && HasOurCounts(layout->header) && IsPlausible(*layout)) {
+  const auto plausible = [&] {
+    if (!HasOurCounts(layout->header) || !HasPlausibleDevices(*layout)) return false;
+    const bool look_at_all = !writable || IsDue(layout->header.next_sweep_ns.load(std::memory_order_relaxed), MonotonicNs());
+    return !look_at_all || HasPlausibleProcesses(*layout);
+  };
+  if (layout != nullptr && locks && plausible()) {
     layout_ = layout;
     fd_ = fd;
     file_id_ = FileId(fd);
@@ -93,10 +107,7 @@ Fault Region::Claim() {
   if (PidOf(self_.key) != static_cast<std::uint64_t>(getpid())) self_ = OwnIdentity();
   if (FileId(fd_) != file_id_) return Fault::kUnavailable;
   SettleWhatExecLeft();
-  struct timespec now = {};
-  clock_gettime(CLOCK_MONOTONIC, &now);
-  // Not always: of many processes that start together each would look at all the others.
-  SweepIfDue(static_cast<std::uint64_t>(now.tv_sec) * 1'000'000'000 + static_cast<std::uint64_t>(now.tv_nsec));
+  SweepIfDue(MonotonicNs());
   return TakeFreeSlot() || (Sweep() != 0 && TakeFreeSlot()) ? Fault::kNone : Fault::kFull;
 }
 
@@ -175,8 +186,7 @@ unsigned Region::Sweep() { return SweepAll().freed; }
 unsigned Region::SweepIfDue(std::uint64_t monotonic_ns) {
   Word& next = layout_->header.next_sweep_ns;
   std::uint64_t due = next.load(std::memory_order_relaxed);
-  const bool from_another_boot = due > monotonic_ns + kSweepPeriodNs;
-  if (monotonic_ns < due && !from_another_boot) return 0;
+  if (!IsDue(due, monotonic_ns)) return 0;
   return next.compare_exchange_strong(due, monotonic_ns + kSweepPeriodNs, std::memory_order_relaxed) ? Sweep() : 0;
 }
 

@@ -217,7 +217,8 @@ TEST_CASE("Damage to a process's part is noticed by who opens the file when a sw
     auto& layout = const_cast<RegionLayout&>(file.region.layout());
     layout.owners[3].store(KeyOf(1, 1));
     layout.slots[3].lanes[2].busy.store(2);
-    layout.header.next_sweep_ns.store(static_cast<std::uint64_t>(std::chrono::steady_clock::now().time_since_epoch().count() + sweep_due_in_ns));
+    layout.header.next_sweep_ns.store(
+        static_cast<std::uint64_t>(std::chrono::steady_clock::now().time_since_epoch().count() + sweep_due_in_ns));
     Region region;
     return read_only ? region.OpenReadOnly(file.path.c_str()) : region.Open(file.path.c_str());
   };

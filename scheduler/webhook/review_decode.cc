@@ -69,16 +69,17 @@ std::vector<ContainerShape> ShapesOf(element pod, std::string_view list) {
 
 void ReadPod(element object, Review& review) {
   auto pod = k8s::DecodeNewPod(object);
+  auto init_shapes = ShapesOf(object, "initContainers"), shapes = ShapesOf(object, "containers");
   if (!pod) {
     review.pod_error = pod.error().message;
-    return;
+  } else if (init_shapes.size() != pod->init_containers.size() || shapes.size() != pod->containers.size()) {
+    review.pod_error = "spec, or a list of containers in it, is given twice";
+  } else {
+    review.pod = *std::move(pod);
+    review.opted_out = OptedOut(object);
+    review.init_shapes = std::move(init_shapes);
+    review.shapes = std::move(shapes);
   }
-  review.pod = *std::move(pod);
-  review.opted_out = OptedOut(object);
-  review.init_shapes = ShapesOf(object, "initContainers");
-  review.shapes = ShapesOf(object, "containers");
-  if (review.init_shapes.size() == review.pod.init_containers.size() && review.shapes.size() == review.pod.containers.size()) return;
-  review.pod_error = "spec, or a list of containers in it, is given twice";
 }
 
 }  // namespace

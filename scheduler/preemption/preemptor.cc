@@ -191,7 +191,8 @@ class Preemptor::Impl {
   }
 
   bool Ended(Pending& pending, WriteFence::Term term) PARTAGE_REQUIRES(mutex_) {
-    if (!cluster_.ClaimedNode(pending.pod)) {  // it fits now, or it is gone, or its time is over
+    const auto node = cluster_.ClaimedNode(pending.pod);
+    if (!node) {  // it fits now, or it is gone, or its time is over
       if (!StillUnplaced(pending.pod)) return true;
       engine_.NoPreemptor(pending.pod.uid);  // it did not come for its room: whether it still wants any its next filter tells
       if (pending.promised_by_us) Withdraw(pending.pod, term);
@@ -206,7 +207,7 @@ class Preemptor::Impl {
       if (!answer && answer.error().code == Code::kNotFound) return true;
       if (!answer && answer.error().code != Code::kInvalid) pending.unsent.push_back(victim);
       if (answer == Evicted::kYes || answer == Evicted::kGone) cluster_.NoteEvicted(PodUid(victim.uid));
-      if (answer == Evicted::kYes) Tell(victim, pending.pod);
+      if (answer == Evicted::kYes) Tell(victim, pending.pod, *node);
       if (answer && *answer != Evicted::kProtected) continue;
       if (pending.unsent.empty()) return Drop(pending, term);  // it stays: others must be chosen
     }
@@ -224,9 +225,10 @@ class Preemptor::Impl {
     return known && known->pod.uid == pod.uid && !cluster_.NominalNode(pod);
   }
 
-  void Tell(const PodRef& victim, const PodRef& pod) PARTAGE_REQUIRES(mutex_) {
+  // The node is told to it: the claim may have been used up while the eviction was answered.
+  void Tell(const PodRef& victim, const PodRef& pod, const std::string& node) PARTAGE_REQUIRES(mutex_) {
     evicted_.Inc();
-    events_.Post(PreemptedEvent(victim, pod, cluster_.ClaimedNode(pod).value_or("")));
+    events_.Post(PreemptedEvent(victim, pod, node));
     log::info("evicted pod {} (priority {}) for pod {} (priority {})", victim.FullName(), victim.priority, pod.FullName(), pod.priority);
   }
 
@@ -345,7 +347,7 @@ class Preemptor::Impl {
         continue;
       }
       cluster_.NoteEvicted(PodUid(victim.uid));
-      if (*answer == Evicted::kYes) Tell(victim, pod);
+      if (*answer == Evicted::kYes) Tell(victim, pod, plan.node);
     }
     complaint_.clear();
     events_.Post(PreemptingEvent(pod, plan.node));

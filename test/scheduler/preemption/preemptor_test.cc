@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "scheduler/preemption/preemptor.h"
 
+#include <algorithm>
 #include <catch2/catch.hpp>
 
 #include "metrics/catalog.h"
@@ -281,6 +282,24 @@ TEST_CASE_METHOD(Cast, "An eviction whose answer is lost is sent again until it 
   CHECK(Sent().size() == 3);
   Gone("a");
   CHECK(Filter("high", 900, 10));
+}
+
+TEST_CASE_METHOD(Cast, "A victim is told the node even if the preemptor is bound while its eviction is answered") {
+  OnlyVictimIsA();
+  bool answered = true;
+  SECTION("at first") {}
+  SECTION("when it is sent again") {
+    AnswerAll(Fail(Code::kUnknown, "connection reset"), false);
+    answered = false;
+  }
+  if (!answered) TickAfter(0s);
+  api_.Evictions([&](const k8s::Eviction& eviction) -> std::optional<Result<Evicted>> {
+    if (!eviction.dry_run) crowd_.cluster().DropClaim(test::Ref("high"));
+    return std::nullopt;
+  });
+  TickAfter(100ms);
+  REQUIRE_FALSE(Claimed("high").has_value());
+  CHECK(std::ranges::count(events_.events, "a: Preempted by pod default/high on node n1") == 1);
 }
 
 TEST_CASE_METHOD(Cast, "Nobody is evicted for a pod that is bound, deleted or another one by now") {

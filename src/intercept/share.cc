@@ -1,27 +1,18 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "intercept/share.h"
 
-#include <time.h>
-
 #include "intercept/runtime.h"
+#include "shm/clock.h"
 
 namespace partage::intercept {
 namespace {
 
 std::uint64_t Smaller(std::uint64_t a, std::uint64_t b) { return a < b ? a : b; }
 
-std::uint64_t ClockNs(clockid_t clock) {
-  timespec now{};
-  clock_gettime(clock, &now);
-  return static_cast<std::uint64_t>(now.tv_sec) * 1'000'000'000 + static_cast<std::uint64_t>(now.tv_nsec);
-}
-
 /// Some milliseconds late, for a third of the price.
-std::uint64_t CoarseNs() { return ClockNs(CLOCK_MONOTONIC_COARSE); }
+std::uint64_t CoarseNs() { return shm::ClockNs(CLOCK_MONOTONIC_COARSE); }
 
 }  // namespace
-
-std::uint64_t MonotonicNs() { return ClockNs(CLOCK_MONOTONIC); }
 
 bool Oversubscribed(int index) {
   shm::LimitsContent content;

@@ -19,7 +19,4 @@ bool Oversubscribed(int index);
 /// The share of the device with this index, of which the driver says these sizes. All the device when the index is -1 or it has no memory limit.
 ShareOfMemory ShareOf(int index, std::uint64_t device_total, std::uint64_t device_free);
 
-/// CLOCK_MONOTONIC, as stamps in the files count.
-std::uint64_t MonotonicNs();
-
 }  // namespace partage::intercept

@@ -9,8 +9,9 @@
 #include <sys/mman.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
-#include <time.h>
 #include <unistd.h>
+
+#include "shm/clock.h"
 
 namespace partage::shm {
 namespace {
@@ -54,10 +55,7 @@ bool Put(int fd, const void* head, std::size_t head_size) { return pwrite(fd, he
 
 /// Another name in the same folder that nobody else uses at this time, not even a process of the same number in another PID namespace.
 bool TemporaryName(const char* path, char* name, std::size_t size) {
-  struct timespec now;
-  clock_gettime(CLOCK_MONOTONIC, &now);
-  const int length = snprintf(name, size, "%s.%d-%lx%lx.new", path, static_cast<int>(getpid()), static_cast<unsigned long>(now.tv_sec),
-                              static_cast<unsigned long>(now.tv_nsec));
+  const int length = snprintf(name, size, "%s.%d-%lx.new", path, static_cast<int>(getpid()), static_cast<unsigned long>(MonotonicNs()));
   return length > 0 && static_cast<std::size_t>(length) < size;
 }
 

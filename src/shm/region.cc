@@ -2,9 +2,9 @@
 #include "shm/region.h"
 
 #include <sched.h>
-#include <time.h>
 #include <unistd.h>
 
+#include "shm/clock.h"
 #include "shm/file.h"
 #include "shm/layout_fields.h"
 #include "shm/ledger.h"
@@ -28,12 +28,6 @@ constexpr FileHead kHead;
 
 constexpr std::size_t OwnerByte(unsigned slot) { return offsetof(RegionLayout, owners) + slot * sizeof(Word); }
 constexpr std::size_t SettlerByte(unsigned slot) { return offsetof(RegionLayout, slots) + slot * sizeof(Slot) + offsetof(Slot, settler); }
-
-std::uint64_t MonotonicNs() {
-  struct timespec now = {};
-  clock_gettime(CLOCK_MONOTONIC, &now);
-  return static_cast<std::uint64_t>(now.tv_sec) * 1'000'000'000 + static_cast<std::uint64_t>(now.tv_nsec);
-}
 
 /// What nobody has done for a while is due: of many processes that start together each would look at all the others. A time too far ahead is of another boot.
 bool IsDue(std::uint64_t due_ns, std::uint64_t now_ns) { return now_ns >= due_ns || due_ns > now_ns + kSweepPeriodNs; }

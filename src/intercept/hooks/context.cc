@@ -7,6 +7,7 @@
 #include "intercept/memory/overhead.h"
 #include "intercept/memory/reserve.h"
 #include "intercept/share.h"
+#include "shm/clock.h"
 
 namespace partage::intercept {
 namespace {
@@ -70,8 +71,8 @@ CUresult Created(int device, CUdevice ordinal, CUcontext* context, Make&& create
   if (told.Known(&cost)) {
     result = CreateForKnown(device, cost, create);
   } else {
-    result = told.Claim(MonotonicNs()) ? CreateAndMeasure(device, ordinal, told, &cost, create)
-                                       : CreateAndAsk(device, ordinal, told, &cost, create);
+    result = told.Claim(shm::MonotonicNs()) ? CreateAndMeasure(device, ordinal, told, &cost, create)
+                                            : CreateAndAsk(device, ordinal, told, &cost, create);
     if (result == CUDA_SUCCESS) result = Keep(device, cost, undo);
   }
   if (result != CUDA_SUCCESS) return result;

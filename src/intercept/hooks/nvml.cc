@@ -4,6 +4,7 @@
 
 #include "intercept/hook.h"
 #include "intercept/share.h"
+#include "shm/clock.h"
 
 namespace partage::intercept {
 namespace {
@@ -71,7 +72,7 @@ constexpr std::uint64_t kFreshNs = 5'000'000'000;
 int MeasuredPercent(int index) {
   const shm::AgentLine& agent = limits().agent(static_cast<unsigned>(index));
   const std::uint64_t stamp = agent.stamp_ns.load(std::memory_order_relaxed);
-  if (stamp == 0 || MonotonicNs() > stamp + kFreshNs) return -1;
+  if (stamp == 0 || shm::MonotonicNs() > stamp + kFreshNs) return -1;
   const std::uint64_t ppm = agent.utilisation_ppm.load(std::memory_order_relaxed);
   return ppm > 1'000'000 ? 100 : static_cast<int>(ppm / 10'000);
 }

@@ -7,6 +7,7 @@
 #include <unistd.h>
 
 #include "intercept/table.h"
+#include "shm/clock.h"
 #include "shm/region.h"
 
 namespace partage::intercept::limiter {
@@ -28,11 +29,7 @@ struct View {
 };
 constinit View g_view{};
 
-int64_t Now() {
-  timespec now{};
-  clock_gettime(CLOCK_MONOTONIC, &now);
-  return int64_t{now.tv_sec} * 1'000'000'000 + now.tv_nsec;
-}
+int64_t Now() { return static_cast<int64_t>(shm::MonotonicNs()); }
 
 /// Not the C library's: a launch must not become a point where threads are cancelled.
 void Sleep(int64_t ns) {

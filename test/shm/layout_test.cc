@@ -47,6 +47,14 @@ TEST_CASE("The layouts are those of their ABI numbers") {
   CHECK(sizeof(LimitsLayout) == 8'192);
 }
 
+TEST_CASE("A word is hashed as its bytes are, also where all are zero") {
+  for (const std::uint64_t word : std::initializer_list<std::uint64_t>{0, 1, 0x8000000000000000, 0x1234000056780000}) {
+    std::uint64_t by_bytes = kHashStart;
+    for (unsigned shift = 0; shift < 64; shift += 8) by_bytes = HashByte(by_bytes, static_cast<std::uint8_t>(word >> shift));
+    CHECK(HashWord(kHashStart, word) == by_bytes);
+  }
+}
+
 TEST_CASE("Another offset, size, repetition or name is another layout hash") {
   const Field before[] = {{"a", 0, 8, 1}, {"b", 8, 8, 1}};
   const Field moved[] = {{"a", 0, 8, 1}, {"b", 16, 8, 1}};

@@ -35,26 +35,45 @@ struct Loaded {
 
 Loaded g_loaded[kLibraries];
 bool g_copy_only = false;
-AddressMap<2048> g_hooks;
-Lock g_lock;  // held for table work only, never while calling the loader
+AddressMap<512> g_hooks;  // rows that are hooked
+Lock g_lock;              // held for table work only, never while calling the loader
 
 ElfImage ImageOf(const link_map* map) { return ElfImage(map->l_addr, map->l_ld); }
 
+/// A page of zeros that is read first and written then costs two faults; this makes it one. Changes nothing.
+template <class Table>
+void TouchForWriting(Table& table) {
+  constexpr std::size_t kPage = 4096;
+  char* const bytes = reinterpret_cast<char*>(&table);
+  char none = 0;
+  asm("" : "+r"(none));  // or the compiler makes loads of what follows
+  for (std::size_t at = 0; at < sizeof table; at += kPage) __atomic_fetch_or(&bytes[at], none, __ATOMIC_RELAXED);
+  __atomic_fetch_or(&bytes[sizeof table - 1], none, __ATOMIC_RELAXED);
+}
+
 /// Reads the addresses of the rows not read yet. What is redirected already (an arming cut short by fork) shows our own hook: no address then.
 void ReadRows(unsigned library, const ElfImage& image) {
-  for (unsigned row = kBegin[library]; row < kEnd[library]; ++row) {
-    const ElfW(Sym)* const symbol = g_real[row] == nullptr ? image.Find(NameOf(row)) : nullptr;
-    if (symbol == nullptr) continue;
+  TouchForWriting(g_hooks);
+  TouchForWriting(g_real);
+  image.ForEachDefined([&](const ElfW(Sym) & symbol, std::uint32_t hash) {
+    const int found = RowNamed(hash, image.NameOf(symbol));
+    const auto row = static_cast<unsigned>(found);
+    if (found < 0 || row < kBegin[library] || row >= kEnd[library] || g_real[row] != nullptr) return;
     void* const hook = HookOf(row);
-    void* const address = image.AddressOf(*symbol);
-    if (address == hook) continue;
-    if (hook != nullptr) g_hooks.Put(address, hook);
+    void* const address = image.AddressOf(symbol);
+    if (address == hook) return;
+    if (hook != nullptr) g_hooks.Put(address, row);
     __atomic_store_n(&g_real[row], address, __ATOMIC_RELEASE);
-  }
+  });
+}
+
+void* HookAt(const void* real) {
+  const int row = g_hooks.Find(real);
+  return row >= 0 ? HookOf(static_cast<unsigned>(row)) : nullptr;
 }
 
 /// By address, not by name: of the drivers tried none has two names for one function, and if one had, either hook would do.
-void* HookOfFunction(const char*, void* address, void*) { return g_hooks.Find(address); }
+void* HookOfFunction(const char*, void* address, void*) { return HookAt(address); }
 
 /// Every name of a copy leads where the same name of the first leads.
 void* SameInFirst(const char* name, void*, void* context) {
@@ -142,8 +161,7 @@ bool Arm(Library which, bool redirect, bool only_if_loaded) {
   const auto library = static_cast<unsigned>(which);
   const Loaded& loaded = g_loaded[library];
   if (loaded.armed.load(std::memory_order_acquire) && (!redirect || loaded.redirected.load(std::memory_order_acquire))) return true;
-  const link_map* map = IsLoaded(library) ? Open(library, RTLD_NOLOAD) : nullptr;
-  if (map == nullptr && !only_if_loaded) map = Open(library, 0);
+  const link_map* const map = !only_if_loaded ? Open(library, 0) : IsLoaded(library) ? Open(library, RTLD_NOLOAD) : nullptr;
   if (map == nullptr || !ImageOf(map).ok()) return false;
   const Locked locked(g_lock);
   ArmWith(library, map, redirect);
@@ -168,7 +186,7 @@ bool IsArmed(Library library) { return g_loaded[static_cast<unsigned>(library)].
 
 Way WayOf(Library library) { return g_loaded[static_cast<unsigned>(library)].way; }
 
-void* HookAtAddress(const void* real) { return g_hooks.Find(real); }
+void* HookAtAddress(const void* real) { return HookAt(real); }
 
 DlopenFunction RealDlopen() {
   static std::atomic<DlopenFunction> cache{nullptr};

@@ -9,12 +9,6 @@ namespace {
 /// Bits of one word of the bloom filter.
 constexpr std::uint32_t kWordBits = 8 * sizeof(ElfW(Addr));
 
-std::uint32_t GnuHashOf(const char* name) {
-  std::uint32_t hash = 5381;
-  for (; *name != 0; ++name) hash = hash * 33 + static_cast<unsigned char>(*name);
-  return hash;
-}
-
 std::uint32_t HashOf(const char* name) {
   std::uint32_t hash = 0;
   for (; *name != 0; ++name) {
@@ -105,6 +99,12 @@ const ElfW(Sym) * ElfImage::FindByHash(const char* name) const {
 }
 
 const ElfW(Sym) * ElfImage::Find(const char* name) const { return gnu_hash_ != nullptr ? FindByGnuHash(name) : FindByHash(name); }
+
+ElfImage::HashedSymbols ElfImage::Hashed() const {
+  if (gnu_hash_ == nullptr) return {1, nullptr};
+  const GnuHash table(gnu_hash_);
+  return {table.first, table.chain};
+}
 
 std::size_t ElfImage::symbol_count() const { return hash_ != nullptr ? hash_[1] : CountByGnuHash(GnuHash(gnu_hash_)); }
 

@@ -10,6 +10,13 @@
 
 namespace partage::intercept::loader {
 
+/// The hash of a name in a DT_GNU_HASH table (which uses the lowest bit otherwise).
+constexpr std::uint32_t GnuHashOf(const char* name) {
+  std::uint32_t hash = 5381;
+  for (; *name != 0; ++name) hash = hash * 33 + static_cast<unsigned char>(*name);
+  return hash;
+}
+
 /// A view of one loaded object. Plain values that point into the object; valid while it stays loaded. Immutable.
 class ElfImage {
  public:
@@ -28,6 +35,19 @@ class ElfImage {
   /// The defined symbol of that name, or null. Of several versions of one name the first in the table.
   const ElfW(Sym) * Find(const char* name) const;
 
+  /// Calls visit(symbol, GNU hash of its name but for the lowest bit) for each defined symbol that Find could find, in the table's order. For many
+  /// names this is cheaper than Find: everything is read once and in order. REQUIRES: ok().
+  template <class Visit>
+  void ForEachDefined(Visit&& visit) const {
+    const std::size_t count = symbol_count();
+    const HashedSymbols hashed = Hashed();
+    for (std::size_t i = hashed.first; i < count; ++i) {
+      const ElfW(Sym)& symbol = symbols_[i];
+      if (symbol.st_shndx == SHN_UNDEF) continue;
+      visit(symbol, hashed.hashes != nullptr ? hashed.hashes[i - hashed.first] : GnuHashOf(NameOf(symbol)));
+    }
+  }
+
   /// Where a defined symbol lies in memory.
   void* AddressOf(const ElfW(Sym) & symbol) const { return reinterpret_cast<void*>(base_ + symbol.st_value); }
 
@@ -42,6 +62,11 @@ class ElfImage {
   ElfW(Addr) EntryFor(const void* table) const { return reinterpret_cast<ElfW(Addr)>(table) - offset_; }
 
  private:
+  struct HashedSymbols {
+    std::size_t first;            // symbols before it are not for others to find
+    const std::uint32_t* hashes;  // from `first` on; null: the object has none of this kind
+  };
+  HashedSymbols Hashed() const;
   bool Matches(std::uint32_t index, const char* name) const;
   const ElfW(Sym) * FindByGnuHash(const char* name) const;
   const ElfW(Sym) * FindByHash(const char* name) const;

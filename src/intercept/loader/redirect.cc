@@ -85,20 +85,34 @@ bool IsFunction(const ElfW(Sym) & symbol) {
   return symbol.st_shndx != SHN_UNDEF && ELF64_ST_TYPE(symbol.st_info) == STT_FUNC;  // the 32-bit macro is the same
 }
 
-/// Rewrites `table`, which is the image's own or a copy of it. Returns how many values changed, or would.
-size_t Rewrite(const ElfImage& image, ElfW(Sym) * table, Target target, void* context, bool write) {
-  size_t changes = 0;
+/// Calls change(index, address to lead to) for each symbol that is to lead elsewhere, until it says false.
+template <class Change>
+void ForEachChange(const ElfImage& image, Target target, void* context, Change&& change) {
   const size_t count = image.symbol_count();
   for (size_t i = 1; i < count; ++i) {
     const ElfW(Sym)& symbol = image.symbols()[i];
     if (!IsFunction(symbol)) continue;
     void* const address = image.AddressOf(symbol);
     void* const to = target(image.NameOf(symbol), address, context);
-    if (to == nullptr || to == address) continue;
-    ++changes;
-    if (write) __atomic_store_n(&table[i].st_value, reinterpret_cast<ElfW(Addr)>(to) - image.base(), __ATOMIC_RELEASE);
+    if (to != nullptr && to != address && !change(i, to)) return;
   }
-  return changes;
+}
+
+bool IsAnythingToDo(const ElfImage& image, Target target, void* context) {
+  bool any = false;
+  ForEachChange(image, target, context, [&](size_t, void*) {
+    any = true;
+    return false;
+  });
+  return any;
+}
+
+/// Rewrites `table`, which is the image's own or a copy of it.
+void Rewrite(const ElfImage& image, ElfW(Sym) * table, Target target, void* context) {
+  ForEachChange(image, target, context, [&](size_t i, void* to) {
+    __atomic_store_n(&table[i].st_value, reinterpret_cast<ElfW(Addr)>(to) - image.base(), __ATOMIC_RELEASE);
+    return true;
+  });
 }
 
 }  // namespace
@@ -107,7 +121,7 @@ bool RedirectInPlace(const ElfImage& image, Target target, void* context) {
   auto* const table = const_cast<ElfW(Sym)*>(image.symbols());
   const MadeWritable writable(table, image.symbol_count() * sizeof(*table), SegmentOf(image, table).protection);
   if (!writable.ok()) return false;
-  Rewrite(image, table, target, context, true);
+  Rewrite(image, table, target, context);
   return true;
 }
 
@@ -116,7 +130,7 @@ bool RedirectByCopy(const ElfImage& image, Target target, void* context) {
   void* const memory = mmap(nullptr, bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
   if (memory == MAP_FAILED) return false;
   memcpy(memory, image.symbols(), bytes);
-  Rewrite(image, static_cast<ElfW(Sym)*>(memory), target, context, true);
+  Rewrite(image, static_cast<ElfW(Sym)*>(memory), target, context);
   Protect(memory, bytes, PROT_READ);
 
   auto* const entry = const_cast<ElfW(Dyn)*>(image.symbol_table_entry());
@@ -131,7 +145,7 @@ bool RedirectByCopy(const ElfImage& image, Target target, void* context) {
 }
 
 Way Redirect(const ElfImage& image, Target target, void* context) {
-  if (Rewrite(image, nullptr, target, context, false) == 0) return Way::kNothingToDo;
+  if (!IsAnythingToDo(image, target, context)) return Way::kNothingToDo;
   if (RedirectInPlace(image, target, context)) return Way::kInPlace;
   return RedirectByCopy(image, target, context) ? Way::kCopiedTable : Way::kFailed;
 }

@@ -9,13 +9,14 @@
 
 namespace partage::intercept::memory {
 
-inline constexpr std::size_t kHugePage = 2U << 20;
+inline constexpr std::size_t kSmallPage = 4096, kHugePage = 2U << 20;
 
 /// Zeroed pages for `bytes` (a power of two, at least a page); null when the kernel has none. From 2 MiB on aligned for huge pages and asking for
 /// them: a table of a million entries misses the TLB on every look-up otherwise, which costs more than the look-up.
 inline void* TakePages(std::size_t bytes) {
   const std::size_t slack = bytes >= kHugePage ? kHugePage : 0;
-  void* const pages = mmap(nullptr, bytes + slack, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+  const int at_once = bytes <= kSmallPage ? MAP_POPULATE : 0;  // or it would be read, which is a fault, and then written, which is another
+  void* const pages = mmap(nullptr, bytes + slack, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | at_once, -1, 0);
   if (pages == MAP_FAILED) return nullptr;
   if (slack == 0) return pages;
   char* const begin = static_cast<char*>(pages);

@@ -13,6 +13,7 @@
 
 #include <cstring>
 #include <filesystem>
+#include <map>
 #include <string>
 
 #include "test/support/temp_folder.h"
@@ -23,9 +24,9 @@ namespace {
 /// A loaded copy of the subject.
 class Subject {
  public:
-  Subject() {
+  explicit Subject(const char* file = PARTAGE_SUBJECT) {
     const std::string path = folder_.path() + "/subject.so";
-    std::filesystem::copy(PARTAGE_SUBJECT, path);
+    std::filesystem::copy(file, path);
     handle_ = dlopen(path.c_str(), RTLD_NOW | RTLD_LOCAL);
     REQUIRE(handle_ != nullptr);
   }
@@ -85,6 +86,20 @@ TEST_CASE("Every loaded library's symbols can be counted, and found by their nam
     return true;
   });
   CHECK(libraries >= 3);
+}
+
+TEST_CASE("A walk over an object's symbols meets what a look-up finds, with the hash of its name", "[elf]") {
+  const char* const file = GENERATE(PARTAGE_SUBJECT, PARTAGE_SYSV_SUBJECT);
+  const Subject subject(file);
+  const ElfImage image = subject.image();
+  REQUIRE(image.ok());
+  std::map<std::string, const ElfW(Sym)*> met;
+  image.ForEachDefined([&](const ElfW(Sym) & symbol, std::uint32_t hash) {
+    CHECK((hash | 1) == (GnuHashOf(image.NameOf(symbol)) | 1));
+    met.emplace(image.NameOf(symbol), &symbol);
+  });
+  for (const char* name : {"SubjectOne", "SubjectTwo", "SubjectThree"}) CHECK(met[name] == image.Find(name));
+  for (const auto& [name, symbol] : met) CHECK(image.Find(name.c_str()) != nullptr);
 }
 
 TEST_CASE("The next definition behind an object is found in load order") {

@@ -95,7 +95,7 @@ class Map {
     std::uint64_t key;  // 0: free
     Value value;
   };
-  static constexpr std::size_t kFirstCapacity = 256;
+  static constexpr std::size_t kFirstCapacity = 256, kSmall = 4096;
 
   // Neighbours stay neighbours: drivers hand out addresses in rising order, so that the next one falls into cache lines that are at hand. `step_` is how
   // far apart they are, as a power of two. Where they turn out closer, a run works as a bucket, so it must not be too large; of blocks larger than that
@@ -109,9 +109,9 @@ class Map {
     return run << kRunBits | (steps & (kRun - 1));
   }
 
-  /// Where keys rise, the next run is needed soon: by then it is in the cache.
+  /// Where keys rise, the next run is needed soon: by then it is in the cache. Small tables are there anyway.
   void FetchNextRun(std::uint64_t key) const {
-    if ((key >> step_ & (kRun - 1)) != 0) return;
+    if (capacity_ <= kSmall || (key >> step_ & (kRun - 1)) != 0) return;
     const Entry* const next = &entries_[Home(key + (kRun << step_))];
     __builtin_prefetch(next, 1);
     __builtin_prefetch(next + kRun / 2, 1);

@@ -7,8 +7,9 @@
 //     …
 //   }
 //
-// The name must be a row of api/*.inc, with the same signature. The block defines three things:
-//   - `partage_hook_<name>`, hidden: what loader and cuGetProcAddress hand out instead of the driver's address, through the table of table.cc;
+// The name must be a row of api/*.inc, with the same signature. The block defines four things:
+//   - `partage_hook_<name>`, hidden: what loader and cuGetProcAddress hand out instead of the driver's address;
+//   - an entry of the list of hooks (hook_table.h), through which they find it;
 //   - `<name>`, exported: what programs linked with -lcuda bind to. The same code, so it may be the first thing of ours that runs: ask Active()
 //     before anything else, and call Real where it says no;
 //   - `Real` inside the block: the driver's own function of exactly this row. A shared body for several rows takes it as a parameter:
@@ -20,6 +21,7 @@
 
 #include <type_traits>
 
+#include "intercept/hook_table.h"
 #include "intercept/runtime.h"
 #include "intercept/table.h"
 
@@ -28,5 +30,7 @@
   struct Hook_##name : DriverFunction<Row::name> {                                                                        \
     [[gnu::visibility("hidden"), gnu::used]] static ret Body params __asm__("partage_hook_" #name);                       \
   };                                                                                                                      \
+  [[gnu::section("partage_hooks"), gnu::used, gnu::retain]] static constinit HookEntry<ret params> g_entry_##name{        \
+      static_cast<std::uintptr_t>(Row::name), &Hook_##name::Body};                                                        \
   extern "C" [[gnu::visibility("default"), gnu::alias("partage_hook_" #name)]] ret name params;                           \
   ret Hook_##name::Body params

@@ -15,7 +15,19 @@ const char* NameOf(unsigned row);
 /// not count, for the loader's own tables use it otherwise.
 int RowNamed(std::uint32_t hash, const char* name);
 
-/// The row's hook, or null when nobody hooks it.
-void* HookOf(unsigned row);
+/// One hook. The linker gathers those of all files, so that they need no table of all rows, most of which nobody hooks: its pages would have to be
+/// relocated in every process that is started in the container, whether it ever uses a GPU or not.
+template <class Signature>
+struct HookEntry {
+  std::uintptr_t row;
+  Signature* body;
+};
+using AnyHook = HookEntry<void()>;
+
+/// All hooks, in no order.
+struct Hooks {
+  const AnyHook* begin() const;
+  const AnyHook* end() const;
+};
 
 }  // namespace partage::intercept

@@ -10,28 +10,12 @@ namespace partage::intercept {
 
 void* g_real[kRows];
 
-// A row's hook is there when some file defines it; otherwise the weak name is null. So the table needs no list of hooks.
-extern "C" {
-#define PARTAGE_CUDA_FUNCTION(ret, name, params, args, since, group) [[gnu::weak, gnu::visibility("hidden")]] void partage_hook_##name();
-#define PARTAGE_NVML_FUNCTION PARTAGE_CUDA_FUNCTION
-#include "intercept/api/cuda_functions.inc"
-#include "intercept/api/nvml_functions.inc"
-#undef PARTAGE_NVML_FUNCTION
-#undef PARTAGE_CUDA_FUNCTION
-}
+// By which the linker names the ends of a section.
+extern "C" [[gnu::visibility("hidden")]] AnyHook __start_partage_hooks[], __stop_partage_hooks[];
 
 namespace {
 
-using Function = void (*)();
-
 #define PARTAGE_NVML_FUNCTION PARTAGE_CUDA_FUNCTION
-constexpr Function kHooks[kRows] = {
-#define PARTAGE_CUDA_FUNCTION(ret, name, params, args, since, group) &partage_hook_##name,
-#include "intercept/api/cuda_functions.inc"
-#include "intercept/api/nvml_functions.inc"
-#undef PARTAGE_CUDA_FUNCTION
-};
-
 // One string and offsets instead of a table of pointers, which the loader would have to relocate in every process.
 constexpr char kNames[] =
 #define PARTAGE_CUDA_FUNCTION(ret, name, params, args, since, group) #name "\0"
@@ -96,6 +80,8 @@ int RowNamed(std::uint32_t hash, const char* name) { return kRowsByHash.Find(has
 
 const char* NameOf(unsigned row) { return kNames + kOffsets.of[row]; }
 
-void* HookOf(unsigned row) { return reinterpret_cast<void*>(kHooks[row]); }
+const AnyHook* Hooks::begin() const { return __start_partage_hooks; }
+
+const AnyHook* Hooks::end() const { return __stop_partage_hooks; }
 
 }  // namespace partage::intercept

@@ -15,7 +15,7 @@ set(zig_compile
 # Bound lazily and without RELRO: looking up every function of libc at load would cost each exec of any program in the container a third more.
 set(zig_link
   -shared -O2 -flto -nostdlib++ -s -Wl,--gc-sections -Wl,-soname,libpartage.so -Wl,--version-script=${CMAKE_CURRENT_SOURCE_DIR}/exports.map
-  -Wl,-z,lazy -Wl,-z,norelro -Wl,-z,nodelete -Wl,-z,defs -Wl,--hash-style=both)
+  -Wl,-T,${CMAKE_CURRENT_SOURCE_DIR}/segments.ld -Wl,-z,lazy -Wl,-z,norelro -Wl,-z,nodelete -Wl,-z,defs -Wl,--hash-style=both)
 
 # Zig's own cache goes below the build folder of the source tree: a home folder may not be writable, and a second build finds what the first compiled.
 set(zig ${CMAKE_COMMAND} -E env ZIG_GLOBAL_CACHE_DIR=${CMAKE_SOURCE_DIR}/build/zig-cache ZIG_LOCAL_CACHE_DIR=${CMAKE_SOURCE_DIR}/build/zig-cache
@@ -36,8 +36,7 @@ function(partage_zig_variant target triple library default)
   endforeach()
   cmake_path(GET library PARENT_PATH folder)
   file(MAKE_DIRECTORY ${folder})
-  set(map ${CMAKE_CURRENT_SOURCE_DIR}/exports.map)
-  add_custom_command(OUTPUT ${library} DEPENDS ${objects} ${map}
+  add_custom_command(OUTPUT ${library} DEPENDS ${objects} ${CMAKE_CURRENT_SOURCE_DIR}/exports.map ${CMAKE_CURRENT_SOURCE_DIR}/segments.ld
     COMMAND ${zig} cc -target ${triple} ${zig_link} ${objects} -o ${library}
     COMMENT "zig ${triple} libpartage.so")
   add_custom_target(${target} ${default} DEPENDS ${library})

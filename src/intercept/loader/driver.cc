@@ -35,7 +35,7 @@ struct Loaded {
 
 Loaded g_loaded[kLibraries];
 bool g_copy_only = false;
-AddressMap<512> g_hooks;  // rows that are hooked
+AddressMap<512> g_hooks;  // to numbers among Hooks
 Lock g_lock;              // held for table work only, never while calling the loader
 
 ElfImage ImageOf(const link_map* map) { return ElfImage(map->l_addr, map->l_ld); }
@@ -51,25 +51,41 @@ void TouchForWriting(Table& table) {
   __atomic_fetch_or(&bytes[sizeof table - 1], none, __ATOMIC_RELAXED);
 }
 
+void* BodyOf(unsigned hook) { return reinterpret_cast<void*>(Hooks{}.begin()[hook].body); }
+
+/// Numbers among Hooks by row.
+class HooksByRow {
+ public:
+  HooksByRow() {
+    std::uint16_t number = 0;
+    for (const AnyHook& hook : Hooks{}) numbers_[hook.row] = ++number;
+  }
+  int Find(unsigned row) const { return numbers_[row] - 1; }
+
+ private:
+  std::uint16_t numbers_[kRows] = {};  // + 1; 0: not hooked
+};
+
 /// Reads the addresses of the rows not read yet. What is redirected already (an arming cut short by fork) shows our own hook: no address then.
 void ReadRows(unsigned library, const ElfImage& image) {
   TouchForWriting(g_hooks);
   TouchForWriting(g_real);
+  const HooksByRow hooks;
   image.ForEachDefined([&](const ElfW(Sym) & symbol, std::uint32_t hash) {
     const int found = RowNamed(hash, image.NameOf(symbol));
     const auto row = static_cast<unsigned>(found);
     if (found < 0 || row < kBegin[library] || row >= kEnd[library] || g_real[row] != nullptr) return;
-    void* const hook = HookOf(row);
+    const int hook = hooks.Find(row);
     void* const address = image.AddressOf(symbol);
-    if (address == hook) return;
-    if (hook != nullptr) g_hooks.Put(address, row);
+    if (hook >= 0 && address == BodyOf(static_cast<unsigned>(hook))) return;
+    if (hook >= 0) g_hooks.Put(address, static_cast<unsigned>(hook));
     __atomic_store_n(&g_real[row], address, __ATOMIC_RELEASE);
   });
 }
 
 void* HookAt(const void* real) {
-  const int row = g_hooks.Find(real);
-  return row >= 0 ? HookOf(static_cast<unsigned>(row)) : nullptr;
+  const int hook = g_hooks.Find(real);
+  return hook >= 0 ? BodyOf(static_cast<unsigned>(hook)) : nullptr;
 }
 
 /// By address, not by name: of the drivers tried none has two names for one function, and if one had, either hook would do.

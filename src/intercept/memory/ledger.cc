@@ -12,18 +12,19 @@ constinit ContextTable g_contexts;
 
 namespace {
 
-/// The last context a thread allocated in, and what it meant.
+/// The last context a thread allocated in, and what it meant. All zero before: what is not would be copied at each start of any program.
 struct LastContext {
   CUcontext context;
   std::uint32_t generation;  // of g_contexts; it starts at 1, so 0 is void
-  Place place;
+  int device;
+  unsigned index;  // of the context
 };
-__thread LastContext t_last __attribute__((tls_model("initial-exec"))) = {nullptr, 0, {}};
+__thread LastContext t_last __attribute__((tls_model("initial-exec")));
 
 Place Remember(CUcontext context, std::uint32_t generation) {
   Place place{.device = CurrentDeviceIndex(), .context = 0};
   if (place.device >= 0) place.context = g_contexts.Enter(KeyOf(context), static_cast<unsigned>(place.device));
-  t_last = {context, generation, place};
+  t_last = {context, generation, place.device, place.context};
   return place;
 }
 
@@ -34,7 +35,7 @@ Place Here() {
   if (CallReal<Row::cuCtxGetCurrent>(&context) != CUDA_SUCCESS || context == nullptr) return {};
   const std::uint32_t generation = g_contexts.generation();
   if (context == t_last.context && generation == t_last.generation) [[likely]]
-    return t_last.place;
+    return {t_last.device, t_last.index};
   return Remember(context, generation);
 }
 

@@ -4,6 +4,7 @@
 
 #include <cstdio>
 #include <iterator>
+#include <vector>
 
 #include "test/intercept/abi/elf_file.h"
 
@@ -95,6 +96,20 @@ TEST_CASE("It is small: in size, in relocations and in thread-local storage, and
   REQUIRE(library.Segment(PT_TLS) != nullptr);
   CHECK(library.Segment(PT_TLS)->p_memsz <= 512);  // of the 1.5 KiB that glibc keeps for libraries loaded late
   for (const Elf64_Phdr& segment : library.segments()) CHECK((segment.p_flags & (PF_W | PF_X)) != (PF_W | PF_X));
+}
+
+TEST_CASE("A program that is started with it pays for two mappings of the file and one page that the loader writes") {
+  EACH_LIBRARY();
+  constexpr std::uint64_t kPage = 4096;
+  std::vector<Elf64_Phdr> loaded;
+  for (const Elf64_Phdr& segment : library.segments()) {
+    if (segment.p_type == PT_LOAD) loaded.push_back(segment);
+  }
+  REQUIRE(loaded.size() == 2);
+  const std::uint64_t last_page = (loaded[1].p_vaddr + loaded[1].p_filesz) / kPage;  // its rest is zeroed
+  for (const std::uint64_t address : library.relocated()) CHECK(address / kPage == last_page);
+  CHECK(library.Segment(PT_DYNAMIC)->p_vaddr / kPage == last_page);
+  CHECK(library.Segment(PT_TLS)->p_filesz == 0);
 }
 
 TEST_CASE("Each file is for its kind of machine, and a file that is none is refused") {

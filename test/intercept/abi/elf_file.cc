@@ -5,6 +5,7 @@
 #include <fstream>
 #include <iterator>
 #include <stdexcept>
+#include <utility>
 
 namespace partage::test {
 
@@ -119,6 +120,14 @@ std::set<std::string> ElfFile::exports() const {
   return names;
 }
 
-std::size_t ElfFile::relocations() const { return (DynamicValue(DT_RELASZ) + DynamicValue(DT_PLTRELSZ)) / sizeof(Elf64_Rela); }
+std::vector<std::uint64_t> ElfFile::relocated() const {
+  std::vector<std::uint64_t> addresses;
+  for (const auto& [table, size] : {std::pair{DT_RELA, DT_RELASZ}, std::pair{DT_JMPREL, DT_PLTRELSZ}}) {
+    if (!HasDynamicTag(table)) continue;
+    const auto* const first = At<Elf64_Rela>(OffsetOf(DynamicValue(table)));
+    for (std::size_t i = 0; i < DynamicValue(size) / sizeof(Elf64_Rela); ++i) addresses.push_back(first[i].r_offset);
+  }
+  return addresses;
+}
 
 }  // namespace partage::test

@@ -35,7 +35,9 @@ class ElfFile {
   std::set<std::string> exports() const;  ///< names of the defined functions
 
   /// Number of relocations the loader works through before the program starts.
-  std::size_t relocations() const;
+  std::size_t relocations() const { return relocated().size(); }
+  /// The addresses they write.
+  std::vector<std::uint64_t> relocated() const;
   const Elf64_Phdr* Segment(std::uint32_t type) const;
   std::vector<Elf64_Phdr> segments() const;
 

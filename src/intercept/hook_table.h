@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// The rows as the loader walks them: names and hooks by number. For arming, not for hooks.
+// Rows by name, and the hooks there are. For arming, not for hooks.
 #pragma once
 
 #include <cstdint>
@@ -7,9 +7,6 @@
 #include "intercept/table.h"
 
 namespace partage::intercept {
-
-/// The row's exported name.
-const char* NameOf(unsigned row);
 
 /// The number of the row with this exported name, of which `hash` is the GNU hash (loader/elf.h); -1: there is none. The lowest bit of the hash does
 /// not count, for the loader's own tables use it otherwise.

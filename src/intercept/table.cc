@@ -78,8 +78,6 @@ constexpr RowsByHash kRowsByHash;
 
 int RowNamed(std::uint32_t hash, const char* name) { return kRowsByHash.Find(hash, name); }
 
-const char* NameOf(unsigned row) { return kNames + kOffsets.of[row]; }
-
 const AnyHook* Hooks::begin() const { return __start_partage_hooks; }
 
 const AnyHook* Hooks::end() const { return __stop_partage_hooks; }

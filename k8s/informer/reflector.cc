@@ -138,13 +138,14 @@ class Reflector<T>::Impl {
   }
 
   void Recover(const Ending& ending) {
+    // Before the patience is chosen: whoever asks from now on ends the wait.
+    const auto wanted = reads_wanted_.load();
     ++stats_.errors;
     if (!ending.keep_version) version_.clear();
     const auto delay = std::max(Patience(ending), ending.at_least);
     log::warn("{}{}: {}; {} in {} ms", client_.server(), options_.path, ending.error->message,
               ending.keep_version ? "watching again" : "reading all again", delay.count());
     MutexLock lock(mutex_);
-    const auto wanted = reads_wanted_.load();
     stop_signal_.wait_for(mutex_, stop_, delay, [&] { return reads_wanted_ != wanted; });
   }
 

@@ -2,9 +2,15 @@
 #include "k8s/informer/reflector.h"
 
 #include <algorithm>
-
+#include <atomic>
+#include <functional>
+#include <memory>
+#include <mutex>
 #include <random>
 #include <thread>
+
+#include <spdlog/sinks/base_sink.h>
+#include <spdlog/spdlog.h>
 
 #include <catch2/catch.hpp>
 
@@ -469,6 +475,38 @@ TEST_CASE("A read that is asked for while the server is away comes within a seco
   REQUIRE(Eventually([&] { return f.reflector->stats().errors > 0; }));
   f.api.Start();
   CHECK(Eventually([&] { return f.reflector->HasRead(number); }));
+}
+
+/// Does something when a line with this text is logged, in the thread that logs it.
+class AtLogLine final : public spdlog::sinks::base_sink<std::mutex> {
+ public:
+  AtLogLine(std::string text, std::function<void()> act) : text_(std::move(text)), act_(std::move(act)) {}
+
+ private:
+  void sink_it_(const spdlog::details::log_msg& line) override {
+    if (std::string_view(line.payload.data(), line.payload.size()).find(text_) != std::string_view::npos) act_();
+  }
+  void flush_() override {}
+
+  std::string text_;
+  std::function<void()> act_;
+};
+
+TEST_CASE("A read that is asked for between the choice of a back-off and its beginning does not wait for its end") {
+  Fixture f;
+  f.options.backoff_first = f.options.backoff_max = 60s;
+  std::atomic<std::uint64_t> number = 0;
+  auto& sinks = spdlog::default_logger_raw()->sinks();
+  sinks.push_back(std::make_shared<AtLogLine>("again in", [&] {
+    if (number == 0) number = f.reflector->ReadAgain();
+  }));
+  f.StartSynced();
+  f.api.Stop();
+  CHECK(Eventually([&] { return number != 0; }));
+  f.api.Start();
+  CHECK(Eventually([&] { return f.reflector->HasRead(number); }));
+  f.reflector->Stop();
+  sinks.pop_back();
 }
 
 }  // namespace

@@ -71,8 +71,9 @@ void AwaitTurn(Admission& launch, int64_t now_ns) {
     Sleep(wait);
     now_ns = Now();
   }
-  if (launch.taken_ns <= 0 || !HasSlot()) return;
-  region().gpu_ns(static_cast<unsigned>(launch.device)).fetch_add(static_cast<std::uint64_t>(launch.taken_ns), kRelaxed);
+  if (!HasSlot()) return;
+  if (const int64_t charged = g_limiter.TakeCharged(launch.device); charged > 0)
+    region().gpu_ns(static_cast<unsigned>(launch.device)).fetch_add(static_cast<std::uint64_t>(charged), kRelaxed);
 }
 
 }  // namespace

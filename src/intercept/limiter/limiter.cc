@@ -83,6 +83,7 @@ void Limiter::Enqueue(Admission& launch, ThreadCredit& thread, RatePpm rate, int
   Refill(bucket, rate, cost_ns, now_ns);  // first, or a long idle time would pay for this launch beyond the bucket's capacity
   launch.taken_ns = Max(missing, BatchNs(thread, rate, cost_ns));
   launch.ticket = Charge(bucket, launch.taken_ns);
+  Note(launch.device, launch.taken_ns);
   credit = launch.taken_ns - missing;
 }
 
@@ -120,6 +121,7 @@ void Limiter::Collect(const ComputeShare& share, const EventDriver& events) {
     const int64_t owed = costs_.Observe(*done.cell, done.key, done.gpu_ns, NeighboursOf(share));
     if (owed > 0) Charge(*line(done.device), owed);
     if (owed < 0) GiveBack(*line(done.device), -owed);
+    if (owed != 0) Note(done.device, owed);
   }
 }
 

@@ -84,13 +84,30 @@ class Limiter {
   /// Takes in what measurements have finished.
   void Collect(const ComputeShare& share, const EventDriver& events);
 
+  /// GPU time that this process was charged since the last call, what measurements corrected included. Never negative: what they gave back beyond that
+  /// is taken off the next answer.
+  int64_t TakeCharged(int device) {
+    std::atomic<int64_t>& charged = devices_[device].charged_ns;
+    if (charged.load(std::memory_order_relaxed) <= 0) return 0;
+    const int64_t ns = charged.exchange(0, std::memory_order_relaxed);
+    if (ns >= 0) return ns;
+    charged.fetch_add(ns, std::memory_order_relaxed);
+    return 0;
+  }
+
   /// In the child of a fork: what was learned stays, measurements under way are dropped. The bucket is the container's and goes on.
-  void AfterFork() { sampler_.Reset(); }
+  void AfterFork() {
+    sampler_.Reset();
+    for (Device& device : devices_) device.charged_ns.store(0, std::memory_order_relaxed);
+  }
 
  private:
   struct Device {
     std::atomic<TokenBucket*> line;
+    std::atomic<int64_t> charged_ns;  // less what TakeCharged told
   };
+
+  void Note(int device, int64_t ns) { devices_[device].charged_ns.fetch_add(ns, std::memory_order_relaxed); }
 
   int64_t Price(Admission& launch, RatePpm rate, const EventDriver& events, int64_t now_ns);
   void Enqueue(Admission& launch, ThreadCredit& thread, RatePpm rate, int64_t cost_ns, int64_t now_ns);

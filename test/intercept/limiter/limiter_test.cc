@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "intercept/limiter/limiter.h"
 
+#include <algorithm>
 #include <catch2/catch.hpp>
 #include <memory>
 
@@ -159,6 +160,16 @@ TEST_CASE_METHOD(Fixture, "Unlimited, nothing ever waits, and what is launched i
   FakeEvents::reached = false;
   for (int i = 0; i < 1'000; ++i) CHECK(Launch(Key(static_cast<uintptr_t>(i % 3 + 1)), 0, thread) == 0);
   CHECK(bucket.spent_ns > 0);
+}
+
+TEST_CASE_METHOD(Fixture, "A process is told all that it was charged, what measurements corrected included") {
+  const int64_t gpu_ns = GENERATE(2 * kUs, 40 * kMs);  // less and more than the guess for the first launch
+  for (int i = 0; i < 30; ++i) Launch(Key(1), gpu_ns, thread);
+  limiter->Collect(share, FakeEvents::kDriver);
+  const int64_t told = limiter->TakeCharged(0);
+  CHECK(told >= 30 * gpu_ns);
+  CHECK(told <= 30 * gpu_ns + std::max(2 * kMs, gpu_ns / 100));  // a thread may have paid in advance
+  CHECK(limiter->TakeCharged(0) == 0);
 }
 
 TEST_CASE_METHOD(Fixture, "Threads that launch once and end do not use up the share in advance") {

@@ -6,6 +6,8 @@ namespace partage::intercept::limiter {
 namespace {
 constexpr auto kRelaxed = std::memory_order_relaxed;
 constexpr uint32_t kCalibrateEvery = 16;
+constexpr int64_t kLongestEventNs =
+    20'000;                    // drivers take one to five microseconds; in a longer time the host paused between its two calls
 constexpr int kMostAsked = 8;  // events that have not been reached cost a microsecond each to ask for
 }  // namespace
 
@@ -77,7 +79,7 @@ int64_t Sampler::Span(const EventDriver& driver, const Slot& slot) {
   if (slot.calibrates) {
     const int64_t event = driver.elapsed_ns(slot.events[0], slot.events[1]);
     // The smallest: a neighbour's time slice may have fallen in between.
-    if (event >= 0 && (event_ns_ == 0 || event < event_ns_)) event_ns_ = event;
+    if (event >= 0 && event <= kLongestEventNs && (event_ns_ == 0 || event < event_ns_)) event_ns_ = event;
   }
   const int64_t span = driver.elapsed_ns(slot.events[1], slot.events[2]);
   if (span < 0) return span;

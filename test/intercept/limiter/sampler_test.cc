@@ -56,6 +56,15 @@ TEST_CASE_METHOD(Fixture, "What recording an event takes is learned and taken of
   CHECK(done.gpu_ns == 48'500);
 }
 
+TEST_CASE_METHOD(Fixture, "A pause of the host between its first two events takes nothing off what launches take") {
+  const int slot = Start();
+  for (FakeEvents::Event& event : FakeEvents::events) event.stamp -= &event == &FakeEvents::events.front() ? 600'000 : 0;
+  FakeEvents::now += 1'000'000;
+  Finish(slot);
+  REQUIRE(Collect());
+  CHECK(done.gpu_ns == 1'000'000);
+}
+
 TEST_CASE_METHOD(Fixture, "Nothing is collected before the launch has finished") {
   FakeEvents::reached = false;
   Finish(Start());

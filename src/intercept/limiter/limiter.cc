@@ -52,8 +52,7 @@ Admission Limiter::Begin(ThreadCredit& thread, CostKey key, CostCell& cell, int 
           .queued = false,
           .begun_ns = now_ns,
           .ticket = 0,
-          .cost_ns = 0,
-          .taken_ns = 0};
+          .cost_ns = 0};
 }
 
 int64_t Limiter::Price(Admission& launch, RatePpm rate, const EventDriver& events, int64_t now_ns) {
@@ -81,10 +80,10 @@ void Limiter::Enqueue(Admission& launch, ThreadCredit& thread, RatePpm rate, int
     return;
   }
   Refill(bucket, rate, cost_ns, now_ns);  // first, or a long idle time would pay for this launch beyond the bucket's capacity
-  launch.taken_ns = Max(missing, BatchNs(thread, rate, cost_ns));
-  launch.ticket = Charge(bucket, launch.taken_ns);
-  Note(launch.device, launch.taken_ns);
-  credit = launch.taken_ns - missing;
+  const int64_t taken_ns = Max(missing, BatchNs(thread, rate, cost_ns));  // in advance for later launches of the thread too
+  launch.ticket = Charge(bucket, taken_ns);
+  Note(launch.device, taken_ns);
+  credit = taken_ns - missing;
 }
 
 int64_t Limiter::Poll(Admission& launch, ThreadCredit& thread, const ComputeShare& share, const EventDriver& events, int64_t now_ns) {

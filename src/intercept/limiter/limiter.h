@@ -32,7 +32,6 @@ struct Admission {
   int64_t begun_ns;
   Ticket ticket;
   int64_t cost_ns;
-  int64_t taken_ns;  ///< out: what the bucket was charged now, in advance for later launches of the thread too
 };
 
 /// Holds the launches of a process to their container's share of GPU time. The same code runs in the library and in the simulator: time, events

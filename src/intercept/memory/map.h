@@ -10,9 +10,10 @@
 
 namespace partage::intercept::memory {
 
-/// Key (an address or a handle, never 0) → Value. Pages come from mmap, first when something is put, and double at a load of 3/8 (probes are the price of a fuller table: a third of an allocation with a million blocks live); they are kept
-/// until Clear, so that steady use makes no system call. Linear probing in runs of neighbouring addresses, with backward-shift deletion: no tombstones, so a
-/// million puts and takes leave it as fast as new. Not thread-safe: callers hold a lock. Pointers into it live until the next Put, Take or EraseIf.
+/// Key (an address or a handle, never 0) → Value. Pages come from mmap, first when something is put, and double at a load of 3/8 (a fuller table costs an
+/// allocation with a million blocks live an eighth more); they are kept until Clear, so that steady use makes no system call. Linear probing in runs of
+/// neighbouring addresses, with backward-shift deletion: no tombstones, so a million puts and takes leave it as fast as new. Not thread-safe:
+/// callers hold a lock. Pointers into it live until the next Put, Take or EraseIf.
 template <class Value>
 class Map {
   static_assert(std::is_trivially_copyable_v<Value> && std::is_trivially_destructible_v<Value>);
@@ -95,7 +96,7 @@ class Map {
     std::uint64_t key;  // 0: free
     Value value;
   };
-  static constexpr std::size_t kFirstCapacity = 256, kSmall = 4096;
+  static constexpr std::size_t kFirstCapacity = 256, kInCaches = 4096;
 
   // Neighbours stay neighbours: drivers hand out addresses in rising order, so that the next one falls into cache lines that are at hand. `step_` is how
   // far apart they are, as a power of two. Where they turn out closer, a run works as a bucket, so it must not be too large; of blocks larger than that
@@ -111,7 +112,7 @@ class Map {
 
   /// Where keys rise, the next run is needed soon: by then it is in the cache. Small tables are there anyway.
   void FetchNextRun(std::uint64_t key) const {
-    if (capacity_ <= kSmall || (key >> step_ & (kRun - 1)) != 0) return;
+    if (capacity_ <= kInCaches || (key >> step_ & (kRun - 1)) != 0) return;
     const Entry* const next = &entries_[Home(key + (kRun << step_))];
     __builtin_prefetch(next, 1);
     __builtin_prefetch(next + kRun / 2, 1);

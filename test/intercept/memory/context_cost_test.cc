@@ -1,8 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "intercept/memory/context_cost.h"
 
+#include <algorithm>
 #include <atomic>
 #include <catch2/catch.hpp>
+#include <chrono>
 #include <thread>
 #include <vector>
 
@@ -40,6 +42,26 @@ TEST_CASE("Of many processes one measures a context's cost, and the others are t
   for (std::thread& process : processes) process.join();
   CHECK(measuring == 1);
   CHECK(knowing == 8);
+}
+
+TEST_CASE("Who waits is woken when the cost is told, and when it is not to be had") {
+  using namespace std::chrono_literals;
+  const bool tell = GENERATE(true, false);
+  auto shortest = std::chrono::steady_clock::duration::max();
+  for (int tries = 0; tries < 5; ++tries) {  // one good one: the machine may be busy
+    Told told;
+    REQUIRE(told.cost.Claim(kNow));
+    const auto begin = std::chrono::steady_clock::now();
+    std::thread measuring([&] {
+      std::this_thread::sleep_for(5ms);
+      tell ? told.cost.Tell(64) : told.cost.GiveUp();
+    });
+    std::uint64_t bytes = 0;
+    CHECK(told.cost.Await(&bytes) == tell);
+    shortest = std::min(shortest, std::chrono::steady_clock::now() - begin);
+    measuring.join();
+  }
+  CHECK(shortest < 50ms);  // half of the patience
 }
 
 TEST_CASE("A context that costs nothing is known to, and odd costs are rounded up") {

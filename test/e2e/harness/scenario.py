@@ -92,8 +92,12 @@ class Scenario(unittest.TestCase):
         """Creates a pod that cannot be placed; the text of its event, without kube-scheduler's words about preemption."""
         self.api.create_pods(pod)
         name = pod["metadata"]["name"]
-        messages = eventually(f"{name} is refused", lambda: [text for text in self.api.events(name) if "nodes are available" in text])
-        self.assertNotIn("nodeName", self.api.pod(name)["spec"])
+
+        def told() -> list[str]:
+            self.assertNotIn("nodeName", self.api.pod(name)["spec"], f"{name} was bound")
+            return [text for text in self.api.events(name) if "nodes are available" in text]
+
+        messages = eventually(f"{name} is refused", told)
         return re.sub(r" (no new claims to deallocate, )?preemption: .*", "", messages[-1])  # type: ignore[index]
 
     # --- Looking ---
@@ -121,6 +125,11 @@ class Scenario(unittest.TestCase):
             for node in self.partage.state("?pods=false")["nodes"]
             for device in node["devices"]
         }
+
+    def quarantine_of(self, node: str) -> str:
+        """Why partage-scheduler places nothing there; "" when it does."""
+        found = [entry for entry in self.partage.state("?pods=false")["nodes"] if entry["name"] == node]
+        return found[0].get("quarantine", "") if found else ""
 
     def assert_ledger_is_true(self) -> None:
         """partage-scheduler's ledger comes to equal what the pods in the API server add up to."""

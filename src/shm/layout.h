@@ -13,7 +13,7 @@
 namespace partage::shm {
 
 inline constexpr std::uint64_t kRegionMagic = 0x3145'4741'5355'5450;  ///< "PTUSAGE1" in memory on a little-endian machine
-inline constexpr std::uint32_t kRegionAbi = 2;
+inline constexpr std::uint32_t kRegionAbi = 3;
 inline constexpr std::uint32_t kByteOrderMark = 0x0102'0304;
 inline constexpr std::size_t kLine = 128;  ///< two cache lines: adjacent-line prefetch makes neighbours of 64 bytes share
 
@@ -84,7 +84,7 @@ static_assert(sizeof(Lane) == kLine + 8 * kMaxDevices * kMemoryClasses);
 struct alignas(kLine) Slot {
   Word settler;   ///< who is returning a dead owner's memory (Identity::mark); means something only while its byte is locked
   Word image;     ///< tells an exec: where the owner's image found its random bytes; 0 = unknown
-  Word pid_ns;    ///< inode of the owner's PID namespace
+  Word proc;      ///< device number of the /proc that the owner's pid can be looked up in; 0 = none
   Word host_pid;  ///< the owner's pid on the host; written by the node agent
   std::byte reserved[kLine - 32];
   Word gpu_ns[kMaxDevices];  ///< GPU time of this process so far; written by the limiter
@@ -97,19 +97,18 @@ static_assert(sizeof(Slot) == 2 * kLine + kLanes * sizeof(Lane));
 /// settles slot i.
 struct RegionLayout {
   RegionHeader header;
-  Word owners[kMaxProcesses];  ///< process key: pid and start time in one word; 0 = free. Claimed by compare-and-swap, never moved
+  Word owners[kMaxProcesses];  ///< process key: pid and time in one word; 0 = free. Claimed by compare-and-swap, never moved
   DeviceUsage devices[kMaxDevices];
   TokenBucket buckets[kMaxDevices];
   Slot slots[kMaxProcesses];
 };
 static_assert(sizeof(RegionLayout) % 4096 == 0);
 
-/// Key of a process: pid in the upper 22 bits (Linux has no larger ones), start time in clock ticks below (enough for 1394 years of
-/// uptime).
-inline constexpr unsigned kStartBits = 42;
-inline constexpr std::uint64_t KeyOf(std::uint64_t pid, std::uint64_t start) {
-  return pid << kStartBits | (start & ((1ull << kStartBits) - 1));
-}
-inline constexpr std::uint64_t PidOf(std::uint64_t key) { return key >> kStartBits; }
+/// Key of a process: pid in the upper 22 bits (Linux has no larger ones), below it a time at which the process lived, in ticks of 10 ms since boot
+/// (CLOCK_BOOTTIME; enough for 1394 years of uptime); 0 = not known.
+inline constexpr unsigned kTimeBits = 42;
+inline constexpr std::uint64_t KeyOf(std::uint64_t pid, std::uint64_t ticks) { return pid << kTimeBits | (ticks & ((1ull << kTimeBits) - 1)); }
+inline constexpr std::uint64_t PidOf(std::uint64_t key) { return key >> kTimeBits; }
+inline constexpr std::uint64_t TicksOf(std::uint64_t key) { return key & ((1ull << kTimeBits) - 1); }
 
 }  // namespace partage::shm

@@ -45,7 +45,7 @@ inline constexpr Field kRegionFields[] = {
     PARTAGE_FIELD(TokenBucket, hungry_stamp_ns, 1),
     PARTAGE_FIELD(Slot, settler, 1),
     PARTAGE_FIELD(Slot, image, 1),
-    PARTAGE_FIELD(Slot, pid_ns, 1),
+    PARTAGE_FIELD(Slot, proc, 1),
     PARTAGE_FIELD(Slot, host_pid, 1),
     PARTAGE_FIELD(Slot, gpu_ns, kMaxDevices),
     PARTAGE_FIELD(Slot, lanes, kLanes),

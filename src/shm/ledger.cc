@@ -195,7 +195,7 @@ void Settle(RegionLayout& region, unsigned slot_index) {
   slot.lanes[0].intent.store(0, std::memory_order_release);
   for (Word& ns : slot.gpu_ns) ns.store(0, std::memory_order_relaxed);
   slot.image.store(0, std::memory_order_relaxed);
-  slot.pid_ns.store(0, std::memory_order_relaxed);
+  slot.proc.store(0, std::memory_order_relaxed);
   slot.host_pid.store(0, std::memory_order_relaxed);
 }
 

@@ -9,8 +9,13 @@
 #include <sys/syscall.h>
 #include <unistd.h>
 
+#include "shm/clock.h"
+
 namespace partage::shm {
 namespace {
+
+/// The unit of start times in /proc: 1/USER_HZ, which is 100 wherever there are GPUs.
+constexpr std::uint64_t kTickNs = 10'000'000;
 
 // syscall(), because the libc wrappers are cancellation points and the thread is not ours to lose in the middle of a settlement.
 std::size_t ReadFile(const char* path, void* buffer, std::size_t size) {
@@ -93,11 +98,9 @@ bool Fcntl(int fd, int command, std::size_t offset, struct flock* lock) {
 
 Identity OwnIdentity() {
   const KeepErrno keep;
-  ProcessState state;
-  ReadState("/proc/self/stat", &state);
-  struct stat ns = {};
-  const bool known = stat("/proc/self/ns/pid", &ns) == 0;
-  return {KeyOf(static_cast<std::uint64_t>(getpid()), state.start), getauxval(AT_RANDOM), known ? ns.st_ino : 0};
+  struct stat proc = {};
+  const bool known = stat("/proc", &proc) == 0 && ProcIsOfOurNamespace();
+  return {KeyOf(static_cast<std::uint64_t>(getpid()), ClockNs(CLOCK_BOOTTIME) / kTickNs), getauxval(AT_RANDOM), known ? proc.st_dev : 0};
 }
 
 bool IsGone(const Identity& other) {
@@ -106,7 +109,9 @@ bool IsGone(const Identity& other) {
   if (kill(static_cast<pid_t>(pid), 0) != 0 && errno == ESRCH) return true;
   ProcessState state;
   if (!ProcIsOfOurNamespace() || !ReadState(ProcPath(pid, "/stat").c_str(), &state)) return false;
-  if (other.key != KeyOf(pid, 0) && other.key != KeyOf(pid, state.start)) return true;
+  // Both times come of one clock, but a tick of grace costs nothing: numbers do not come around as fast.
+  const std::uint64_t lived = TicksOf(other.key);
+  if (lived != 0 && state.start > lived + 1) return true;
   if (state.state == 'X' || (state.state == 'Z' && state.threads <= 1)) return true;
   const std::uint64_t image = other.image == 0 ? 0 : ImageOf(pid);
   return image != 0 && image != other.image;

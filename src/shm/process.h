@@ -12,20 +12,20 @@ namespace partage::shm {
 
 /// What tells this process from every other, past and present. Plain value.
 struct Identity {
-  std::uint64_t key = 0;     ///< KeyOf(pid, start time); the start time is 0 where /proc is not mounted
-  std::uint64_t image = 0;   ///< address of the random bytes the kernel gave this program: another one after each exec
-  std::uint64_t pid_ns = 0;  ///< inode of the PID namespace; 0 where /proc is not mounted
+  std::uint64_t key = 0;    ///< KeyOf(pid, now). Any moment of a process's life tells it from others of its number: they end before or start later
+  std::uint64_t image = 0;  ///< address of the random bytes the kernel gave this program: another one after each exec
+  std::uint64_t proc = 0;   ///< device number of /proc, by which processes know that they mean the same by a pid; 0: /proc is not there, or not ours
 
-  /// One word for all three, never 0.
-  std::uint64_t mark() const { return (key ^ image << 7 ^ pid_ns << 13) | 1; }
+  /// One word, never 0, that all copies of this library in one process have in common, whenever each asked, and no other process has.
+  std::uint64_t mark() const { return (PidOf(key) << kTimeBits ^ image << 7 ^ proc << 13) | 1; }
 };
 
-/// Asks the kernel; a few system calls, errno unchanged.
+/// Asks the kernel; three system calls, none of which makes it look for anything (/proc/self/stat and the namespace's own number would cost ten times
+/// as much). errno unchanged.
 Identity OwnIdentity();
 
-/// True when the process certainly no longer runs the program that had this identity: no such pid, another start time, a zombie without
-/// threads (its GPU memory is freed by then), another image. False when that cannot be told. REQUIRES: `other` is of this process's own PID
-/// namespace.
+/// True when the process certainly no longer runs the program that had this identity: no such pid, one that started later, a zombie without
+/// threads (its GPU memory is freed by then), another image. False when that cannot be told. REQUIRES: `other` had the same /proc.
 bool IsGone(const Identity& other);
 
 /// State of a process, from the text of /proc/PID/stat.

@@ -107,7 +107,8 @@ Fault Region::Claim() {
 
 void Region::SettleWhatExecLeft() {
   for (unsigned i = 0; i < kMaxProcesses; ++i) {
-    if (layout_->owners[i].load(std::memory_order_acquire) == self_.key && IsGone(i, self_.key)) SettleGone(i, self_.key);
+    const std::uint64_t owner = layout_->owners[i].load(std::memory_order_acquire);
+    if (PidOf(owner) == PidOf(self_.key) && IsGone(i, owner)) SettleGone(i, owner);
   }
 }
 
@@ -119,7 +120,7 @@ bool Region::TakeFreeSlot() {
     // The lock is held and all is written before the key appears: from then on nobody can take the owner for gone.
     if (layout_->owners[i].load(std::memory_order_acquire) == 0) {
       slot.image.store(self_.image, std::memory_order_relaxed);
-      slot.pid_ns.store(self_.pid_ns, std::memory_order_relaxed);
+      slot.proc.store(self_.proc, std::memory_order_relaxed);
       if (layout_->owners[i].compare_exchange_strong(free, self_.key, std::memory_order_acq_rel)) {
         slot_ = i;
         return true;
@@ -204,11 +205,13 @@ bool Region::IsOwnerGone(unsigned slot) const {
 
 bool Region::IsGone(unsigned slot_index, std::uint64_t owner) const {
   const Slot& slot = layout_->slots[slot_index];
-  const Identity identity = {owner, slot.image.load(std::memory_order_relaxed), slot.pid_ns.load(std::memory_order_relaxed)};
-  if (owner == self_.key && identity.pid_ns == self_.pid_ns) return identity.image != self_.image;  // ours from before an exec
+  const Identity identity = {owner, slot.image.load(std::memory_order_relaxed), slot.proc.load(std::memory_order_relaxed)};
+  const bool comparable = identity.proc == self_.proc;
+  // Our own number, of which locks tell us nothing: ours from before an exec, another copy of this library in our process, or of a process before us.
+  if (PidOf(owner) == PidOf(self_.key) && comparable) return identity.image != self_.image || shm::IsGone(identity);
   if (IsByteLocked(fd_, OwnerByte(slot_index))) return false;
-  // No lock: dead, or alive and its program closed our descriptor. Another namespace's numbers tell us nothing; there the lock decides.
-  return identity.pid_ns != self_.pid_ns || shm::IsGone(identity);
+  // No lock: dead, or alive and its program closed our descriptor. Numbers of another namespace tell us nothing; there the lock decides.
+  return !comparable || shm::IsGone(identity);
 }
 
 /// A lock keeps other processes out, the mark the other threads (and other copies of this library) in our own. A mark left by a dead

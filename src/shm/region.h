@@ -19,7 +19,7 @@ inline constexpr unsigned kNoSlot = kMaxProcesses;
 /// Nothing here waits for another process, allocates, or fails because of one. A static object of this class needs no constructor and no
 /// destructor at run time. What lets the books be repaired is written in ledger.h; how the dead are told from the living, in process.h and
 /// at RegionLayout. One handle per file and process: opening a second one (a second copy of the library) costs the first its record lock,
-/// and then only processes of the same PID namespace can tell that it lives.
+/// and then only processes with the same /proc can tell that it lives.
 /// Thread-safe from Claim on: Reserve, Refund, Used…, Sweep… from any thread and from signal handlers. Open…, Claim, AfterFork, Release:
 /// one thread, alone.
 ///

@@ -243,7 +243,7 @@ TEST_CASE("Values no correct program writes are noticed") {
   };
   damage(region->devices[0].used, 1ull << 60);
   damage(region->devices[0].last, ~0ull);
-  damage(region->owners[9], 5);  // a start time without a pid
+  damage(region->owners[9], 5);  // a time without a pid
   damage(region->slots[3].lanes[2].busy, 2);
   damage(region->slots[3].lanes[2].intent, 1000);
   damage(region->slots[3].lanes[2].intent_where, kMaxDevices * 16);

@@ -1,13 +1,16 @@
 // SPDX-License-Identifier: Apache-2.0
 // The ways in which a process can end or change, and what becomes of its memory.
+#include <fcntl.h>
 #include <pthread.h>
 #include <sched.h>
+#include <sys/mman.h>
 #include <sys/syscall.h>
 
 #include <catch2/catch.hpp>
 #include <thread>
 #include <vector>
 
+#include "shm/process.h"
 #include "shm/region.h"
 #include "test/shm/child.h"
 #include "test/support/temp_folder.h"
@@ -100,6 +103,29 @@ TEST_CASE("What a program held before it became another by exec is free, though 
   stage.AwaitPhase(1);
   CHECK(stage.RepairedWithinASecond());
   CHECK(::kill(child.pid(), 0) == 0);
+}
+
+TEST_CASE("A slot of a process that had our number before us is ours to settle, even if its program lay where ours does") {
+  Stage stage;
+  Child dead([&] {
+    stage.Hold();
+    return 0;
+  });
+  REQUIRE(dead.Wait() == 0);
+  const int fd = ::open(stage.path.c_str(), O_RDWR);
+  auto* const file = static_cast<RegionLayout*>(::mmap(nullptr, sizeof(RegionLayout), PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0));
+  REQUIRE(file != MAP_FAILED);
+  const Identity self = OwnIdentity();
+  file->slots[1].image = self.image;
+  file->slots[1].proc = self.proc;
+  file->owners[1] = self.key;  // as another copy of this library in this process would have it
+  CHECK(stage.region.Sweep() == 0);
+  CHECK(stage.region.Used(0) == 60);
+  file->owners[1] = KeyOf(PidOf(self.key), 1);  // the machine had hardly started
+  CHECK(stage.region.Sweep() == 1);
+  CHECK(stage.region.Used(0) == 0);
+  ::munmap(file, sizeof(RegionLayout));
+  ::close(fd);
 }
 
 TEST_CASE("A child of fork owns nothing of its parent's, and its end takes nothing from it") {

@@ -44,18 +44,37 @@ TEST_CASE("A process knows itself, and the knowledge does not wear off") {
   CHECK(PidOf(self.key) == static_cast<std::uint64_t>(getpid()));
   CHECK(self.key != KeyOf(static_cast<std::uint64_t>(getpid()), 0));
   CHECK(self.image != 0);
-  CHECK(self.pid_ns != 0);
-  CHECK(OwnIdentity().mark() == self.mark());
+  CHECK(self.proc != 0);
   CHECK_FALSE(IsGone(self));
 }
 
+TEST_CASE("Asked at different times, a process goes by one mark, and another process by another") {
+  const Identity self = OwnIdentity();
+  Identity later;
+  CHECK(WaitFor([&] { return (later = OwnIdentity()).key != self.key; }));
+  CHECK(later.mark() == self.mark());
+  Shared<std::uint64_t> other;
+  Child([&] { return *other = OwnIdentity().mark(), 0; }).Wait();
+  CHECK(*other != 0);
+  CHECK(*other != self.mark());
+}
+
 TEST_CASE("The number of a later process is not taken for the earlier one") {
-  Identity earlier = OwnIdentity();
-  earlier.key -= 1;
-  CHECK(IsGone(earlier));
-  Identity unknown_start = OwnIdentity();
-  unknown_start.key = KeyOf(PidOf(unknown_start.key), 0);
-  CHECK_FALSE(IsGone(unknown_start));
+  char line[1024] = {};
+  const int fd = ::open("/proc/self/stat", O_RDONLY);
+  ProcessState self;
+  REQUIRE(ParseStat(line, static_cast<std::size_t>(::read(fd, line, sizeof line)), &self));
+  ::close(fd);
+  const auto lived_at = [](std::uint64_t ticks) {
+    Identity identity = OwnIdentity();
+    identity.key = KeyOf(PidOf(identity.key), ticks);
+    return identity;
+  };
+  CHECK(TicksOf(OwnIdentity().key) >= self.start);
+  CHECK_FALSE(IsGone(lived_at(self.start)));
+  CHECK_FALSE(IsGone(lived_at(self.start + 1000)));
+  CHECK(IsGone(lived_at(self.start - 2)));
+  CHECK_FALSE(IsGone(lived_at(0)));  // not known
 }
 
 TEST_CASE("A program that another one replaced is gone, though its process lives") {

@@ -107,7 +107,9 @@ static_assert(sizeof(RegionLayout) % 4096 == 0);
 /// Key of a process: pid in the upper 22 bits (Linux has no larger ones), below it a time at which the process lived, in ticks of 10 ms since boot
 /// (CLOCK_BOOTTIME; enough for 1394 years of uptime); 0 = not known.
 inline constexpr unsigned kTimeBits = 42;
-inline constexpr std::uint64_t KeyOf(std::uint64_t pid, std::uint64_t ticks) { return pid << kTimeBits | (ticks & ((1ull << kTimeBits) - 1)); }
+inline constexpr std::uint64_t KeyOf(std::uint64_t pid, std::uint64_t ticks) {
+  return pid << kTimeBits | (ticks & ((1ull << kTimeBits) - 1));
+}
 inline constexpr std::uint64_t PidOf(std::uint64_t key) { return key >> kTimeBits; }
 inline constexpr std::uint64_t TicksOf(std::uint64_t key) { return key & ((1ull << kTimeBits) - 1); }
 

@@ -35,8 +35,7 @@ std::uint64_t Fingerprint(const RegionLayout& region) {
   std::uint64_t hash = 0;
   const auto add = [&hash](const Word& word) { hash = (hash ^ word.load(std::memory_order_relaxed)) * 0x9E37'79B9'7F4A'7C15; };
   const Slot& slot = region.slots[kMine];
-  for (const Word* word :
-       {&region.devices[0].used, &region.devices[0].last, &region.owners[kMine], &slot.image, &slot.proc, &slot.settler})
+  for (const Word* word : {&region.devices[0].used, &region.devices[0].last, &region.owners[kMine], &slot.image, &slot.proc, &slot.settler})
     add(*word);
   for (const Lane& lane : slot.lanes) {
     for (const Word* word : {&lane.busy, &lane.applied, &lane.intent, &lane.intent_where, &lane.intent_count}) add(*word);

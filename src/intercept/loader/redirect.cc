@@ -11,6 +11,8 @@ namespace {
 
 /// What the program headers say of one address.
 struct Segment {
+  ElfW(Addr) begin = 0;  // from the load offset
+  size_t bytes = 0;
   int protection = PROT_READ;  // as loaded
   bool relro = false;          // made read-only after relocation
 };
@@ -22,8 +24,11 @@ Segment SegmentFrom(const ElfW(Phdr) * headers, unsigned count, ElfW(Addr) offse
   for (unsigned i = 0; i < count; ++i) {
     if (!Contains(headers[i], offset)) continue;
     const auto flags = headers[i].p_flags;
-    if (headers[i].p_type == PT_LOAD)
+    if (headers[i].p_type == PT_LOAD) {
+      segment.begin = headers[i].p_vaddr;
+      segment.bytes = headers[i].p_memsz;
       segment.protection = PROT_READ | ((flags & PF_W) != 0 ? PROT_WRITE : 0) | ((flags & PF_X) != 0 ? PROT_EXEC : 0);
+    }
     if (headers[i].p_type == PT_GNU_RELRO) segment.relro = true;
   }
   return segment;
@@ -119,7 +124,15 @@ void Rewrite(const ElfImage& image, ElfW(Sym) * table, Target target, void* cont
 
 bool RedirectInPlace(const ElfImage& image, Target target, void* context) {
   auto* const table = const_cast<ElfW(Sym)*>(image.symbols());
-  const MadeWritable writable(table, image.symbol_count() * sizeof(*table), SegmentOf(image, table).protection);
+  const Segment segment = SegmentOf(image, table);
+  const void* begin = table;
+  size_t bytes = image.symbol_count() * sizeof(*table);
+  // All of the segment, so that the kernel need not take its mapping apart and put it together again; but never more code than must be.
+  if (segment.bytes > 0 && segment.protection == PROT_READ) {
+    begin = reinterpret_cast<const void*>(image.base() + segment.begin);
+    bytes = segment.bytes;
+  }
+  const MadeWritable writable(begin, bytes, segment.protection);
   if (!writable.ok()) return false;
   Rewrite(image, table, target, context);
   return true;

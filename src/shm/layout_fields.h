@@ -93,8 +93,6 @@ inline constexpr std::uint64_t kHashPrime = 0x100'0000'01B3;
 constexpr std::uint64_t HashByte(std::uint64_t hash, std::uint8_t byte) { return (hash ^ byte) * kHashPrime; }
 
 constexpr std::uint64_t HashWord(std::uint64_t hash, std::uint64_t word) {
-  constexpr auto squared = [](std::uint64_t n) { return n * n; };
-  if (word == 0) return hash * squared(squared(squared(kHashPrime)));  // eight bytes at once: most words of a limits file are zero
   for (unsigned shift = 0; shift < 64; shift += 8) hash = HashByte(hash, static_cast<std::uint8_t>(word >> shift));
   return hash;
 }

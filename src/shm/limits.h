@@ -12,7 +12,7 @@
 namespace partage::shm {
 
 inline constexpr std::uint64_t kLimitsMagic = 0x3154'494d'494c'5450;  ///< "PTLIMIT1"
-inline constexpr std::uint32_t kLimitsAbi = 1;
+inline constexpr std::uint32_t kLimitsAbi = 2;
 inline constexpr unsigned kUuidBytes = 64;  ///< text as NVML prints it ("GPU-…", "MIG-…"), padded with zeros, the last byte always zero
 
 enum class CorePolicy : std::uint32_t {
@@ -57,7 +57,7 @@ static_assert(sizeof(AgentLine) == kLine);
 
 struct alignas(kLine) LimitsCopy {
   Word words[sizeof(LimitsContent) / 8];  ///< a LimitsContent
-  Word checksum;                          ///< FNV-1a of the words
+  Word checksum;                          ///< FNV-1a with words of 64 bits in the place of bytes
 };
 static_assert(sizeof(LimitsContent) % 8 == 0);
 

@@ -42,7 +42,7 @@ TEST_CASE("The layouts are those of their ABI numbers") {
   CHECK(kRegionAbi == 3);
   CHECK(Hex(kRegionHash) == "0x223a848828219cd8");
   CHECK(sizeof(RegionLayout) == 2'764'800);
-  CHECK(kLimitsAbi == 1);
+  CHECK(kLimitsAbi == 2);
   CHECK(Hex(kLimitsHash) == "0x2033209a4bf9086");
   CHECK(sizeof(LimitsLayout) == 8'192);
 }

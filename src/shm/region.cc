@@ -141,8 +141,9 @@ void Region::Release() {
 }
 
 void Region::AfterFork() {
+  const KeepErrno keep;
   slot_ = kNoSlot;
-  self_ = {};
+  self_ = OwnIdentity();  // now, not with the first claim: whoever only looks how much memory is left must know the living too
 }
 
 bool Region::Reserve(unsigned device, MemoryClass memory_class, std::uint64_t bytes, std::uint64_t limit) {

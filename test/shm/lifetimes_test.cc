@@ -144,6 +144,19 @@ TEST_CASE("A child of fork owns nothing of its parent's, and its end takes nothi
   CHECK(stage.region.Used(0) == 30);
 }
 
+TEST_CASE("A child of fork that has not claimed yet takes its parent for alive, though its program closed our descriptor") {
+  Stage stage;
+  REQUIRE(stage.region.Reserve(0, MemoryClass::kLinear, 30, 100));
+  Child child([&] {
+    stage.region.AfterFork();
+    if (!WaitFor([&] { return *stage.phase == 1; })) return 2;
+    return stage.region.Sweep() == 0 && stage.region.Used(0) == 30 ? 0 : 1;
+  });
+  for (int fd = 200; fd < 300; ++fd) ::close(fd);
+  *stage.phase = 1;
+  CHECK(child.Wait() == 0);
+}
+
 TEST_CASE("A process whose first thread has ended is alive while another runs") {
   Stage stage;
   Child child([&] {

@@ -12,11 +12,12 @@ namespace partage::shm {
 
 /// What tells this process from every other, past and present. Plain value.
 struct Identity {
-  std::uint64_t key =
-      0;  ///< KeyOf(pid, now). Any moment of a process's life tells it from others of its number: they end before or start later
-  std::uint64_t image = 0;  ///< address of the random bytes the kernel gave this program: another one after each exec
-  std::uint64_t proc =
-      0;  ///< device number of /proc, by which processes know that they mean the same by a pid; 0: /proc is not there, or not ours
+  /// KeyOf(pid, now): any moment of a process's life tells it from the others of its number, which end before or start later.
+  std::uint64_t key = 0;
+  /// Address of the random bytes that the kernel gave this program: another one after each exec.
+  std::uint64_t image = 0;
+  /// Device number of /proc, by which processes know that they mean the same by a pid. 0: there is none, or it is of another PID namespace.
+  std::uint64_t proc = 0;
 
   /// One word, never 0, that all copies of this library in one process have in common, whenever each asked, and no other process has.
   std::uint64_t mark() const { return (PidOf(key) << kTimeBits ^ image << 7 ^ proc << 13) | 1; }

@@ -87,6 +87,15 @@ bool ProcIsOfOurNamespace() {
   return length > 0 && Number(link, link + length) == static_cast<std::uint64_t>(getpid());
 }
 
+/// Identity::proc. The device number alone would come again after the next boot, or with the next container.
+std::uint64_t OwnProc() {
+  struct stat root = {};
+  if (stat("/proc", &root) != 0 || !ProcIsOfOurNamespace()) return 0;
+  const auto mounted_ns =
+      static_cast<std::uint64_t>(root.st_ctim.tv_sec) * 1'000'000'000 + static_cast<std::uint64_t>(root.st_ctim.tv_nsec);
+  return (mounted_ns ^ root.st_dev << 40) | 1;
+}
+
 bool Fcntl(int fd, int command, std::size_t offset, struct flock* lock) {
   lock->l_whence = SEEK_SET;
   lock->l_start = static_cast<off_t>(offset);
@@ -98,9 +107,7 @@ bool Fcntl(int fd, int command, std::size_t offset, struct flock* lock) {
 
 Identity OwnIdentity() {
   const KeepErrno keep;
-  struct stat proc = {};
-  const bool known = stat("/proc", &proc) == 0 && ProcIsOfOurNamespace();
-  return {KeyOf(static_cast<std::uint64_t>(getpid()), ClockNs(CLOCK_BOOTTIME) / kTickNs), getauxval(AT_RANDOM), known ? proc.st_dev : 0};
+  return {KeyOf(static_cast<std::uint64_t>(getpid()), ClockNs(CLOCK_BOOTTIME) / kTickNs), getauxval(AT_RANDOM), OwnProc()};
 }
 
 bool IsGone(const Identity& other) {

@@ -16,7 +16,8 @@ struct Identity {
   std::uint64_t key = 0;
   /// Address of the random bytes that the kernel gave this program: another one after each exec.
   std::uint64_t image = 0;
-  /// Device number of /proc, by which processes know that they mean the same by a pid. 0: there is none, or it is of another PID namespace.
+  /// Names the mount at /proc (its device number and when it was made), by which processes know that they mean the same by a pid and by a time since boot.
+  /// 0: there is none, or it is of another PID namespace.
   std::uint64_t proc = 0;
 
   /// One word, never 0, that all copies of this library in one process have in common, whenever each asked, and no other process has.

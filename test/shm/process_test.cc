@@ -2,6 +2,8 @@
 #include "shm/process.h"
 
 #include <fcntl.h>
+#include <sched.h>
+#include <sys/mount.h>
 
 #include <atomic>
 #include <catch2/catch.hpp>
@@ -57,6 +59,31 @@ TEST_CASE("Asked at different times, a process goes by one mark, and another pro
   Child([&] { return *other = OwnIdentity().mark(), 0; }).Wait();
   CHECK(*other != 0);
   CHECK(*other != self.mark());
+}
+
+TEST_CASE("Processes that see one /proc know it, and another one is not taken for it, whatever its device number") {
+  const Identity self = OwnIdentity();
+  Shared<std::uint64_t> seen[3];
+  Child same([&] { return *seen[0] = OwnIdentity().proc, 0; });
+  REQUIRE(same.Wait() == 0);
+  CHECK(*seen[0] == self.proc);
+  const auto mount_and_look = [&](std::uint64_t& id) {
+    if (::mount("proc", "/proc", "proc", 0, nullptr) != 0) return false;
+    id = OwnIdentity().proc;
+    ::usleep(20'000);  // the kernel's times of files go by its tick
+    return ::umount2("/proc", MNT_DETACH) == 0;
+  };
+  Child elsewhere([&] {
+    if (::unshare(CLONE_NEWNS) != 0 || ::mount(nullptr, "/", nullptr, MS_REC | MS_PRIVATE, nullptr) != 0) return 77;
+    return mount_and_look(*seen[1]) && mount_and_look(*seen[2]) ? 0 : 77;
+  });
+  if (elsewhere.Wait() == 77) {
+    WARN("mounting is not allowed here");
+    return;
+  }
+  CHECK(*seen[1] != 0);
+  CHECK(*seen[1] != self.proc);
+  CHECK(*seen[1] != *seen[2]);
 }
 
 TEST_CASE("The number of a later process is not taken for the earlier one") {

@@ -6,9 +6,8 @@ namespace partage::intercept::limiter {
 namespace {
 constexpr auto kRelaxed = std::memory_order_relaxed;
 constexpr uint32_t kCalibrateEvery = 16;
-constexpr int64_t kLongestEventNs =
-    20'000;                    // drivers take one to five microseconds; in a longer time the host paused between its two calls
-constexpr int kMostAsked = 8;  // events that have not been reached cost a microsecond each to ask for
+constexpr int64_t kLongestEventNs = 20'000;  // drivers take one to five us; in a longer time the host paused between its two calls
+constexpr int kMostAsked = 8;                // events that have not been reached cost a microsecond each to ask for
 }  // namespace
 
 int Sampler::Acquire(void* context) {

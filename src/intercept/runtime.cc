@@ -9,6 +9,7 @@
 #include "intercept/loader/driver.h"
 #include "intercept/lock.h"
 #include "intercept/log.h"
+#include "shm/agent_socket.h"
 
 // What pthread_atfork calls, which is not itself in every libc.so.6. The library is never unloaded, so it names no object.
 extern "C" int __register_atfork(void (*prepare)(), void (*parent)(), void (*child)(), void* object);
@@ -23,6 +24,11 @@ namespace {
 // Where the node agent puts the files of a container. What lies there cannot be overruled by the environment.
 constexpr const char* kLimitsPath = "/run/partage/limits";
 constexpr const char* kUsagePath = "/run/partage/usage";
+constexpr const char* kAgentPath = "/run/partage/agent.sock";
+
+// Without its files a process cannot begin, and an agent that is being replaced is away for a moment. Without its number on the host it can.
+constexpr std::uint64_t kFilesWaitNs = 2'000'000'000;
+constexpr std::uint64_t kNumberWaitNs = 100'000'000;
 
 // Without an agent the processes of a container still find each other.
 constexpr const char* kUsagePathWithoutAgent = "/tmp/partage.usage";
@@ -32,6 +38,7 @@ shm::Limits g_limits;
 shm::Region g_region;
 EnvironmentLimits g_environment;
 std::atomic<bool> g_has_slot{false};
+bool g_has_agent = false;  // the files are the agent's
 
 const char* Variable(const char* name) { return secure_getenv(name); }
 
@@ -43,28 +50,66 @@ const char* PathVariable(const char* name) {
 
 /// Where the process stands with the files.
 struct Files {
+  Files() = default;
+  ~Files() { handed.Close(); }
+  Files(const Files&) = delete;
+  Files& operator=(const Files&) = delete;
+
   bool agents = false;  // they are the agent's: what lies there the environment cannot overrule
   bool broken = false;  // a limits file is there, or was named, that cannot be used
   const char* limits = "the variables";
   const char* usage = nullptr;
+  bool asked = false;      // the agent, for the files
+  shm::AgentFiles handed;  // what it gave
 
   /// Whether what cannot be accounted for is refused.
   bool refuse() const { return g_environment.on_fault == OnFault::kRefuse || (agents && g_environment.on_fault == OnFault::kDefault); }
 };
 
-/// Opens the limits file. False: there is none that can be used.
-bool OpenLimitsFile(Files* files) {
-  shm::Fault fault = g_limits.Open(kLimitsPath);
-  const char* path = kLimitsPath;
-  files->agents = fault != shm::Fault::kMissing;
-  if (fault == shm::Fault::kMissing && PathVariable("PARTAGE_LIMITS") != nullptr) {
-    path = PathVariable("PARTAGE_LIMITS");
-    fault = g_limits.Open(path);
-  }
-  if (fault == shm::Fault::kNone) return files->limits = path, true;
-  files->broken = path != kLimitsPath || fault != shm::Fault::kMissing;
-  if (files->broken) Log(Level::kError, "cannot use ", path, ": ", shm::Describe(fault), files->refuse() ? "; memory is refused" : "");
+/// Why there is no answer of the agent's to go by, or none that helps.
+const char* WhyNot(shm::Fault fault, const shm::AgentReply& reply) {
+  if (fault != shm::Fault::kNone) return shm::Describe(fault);
+  return reply.answer == shm::AgentAnswer::kNoShare ? "it gave this container no share" : &reply.reason[0];
+}
+
+bool CannotUse(Files* files, const char* path, const char* why) {
+  files->broken = true;
+  Log(Level::kError, "cannot use ", path, ": ", why, files->refuse() ? "; memory is refused" : "");
   return false;
+}
+
+/// Asks the agent, once, to hand over the files that cannot be opened by name. False: there is no agent, it does not limit this container, or it cannot be
+/// asked (then `broken`).
+bool AskForFiles(Files* files) {
+  if (files->asked) return files->handed.usage >= 0;
+  files->asked = true;
+  shm::AgentReply reply;
+  const shm::Fault fault = shm::AskAgent(kAgentPath, shm::AgentWish::kFiles, 0, 0, kFilesWaitNs, &reply, &files->handed);
+  if (fault == shm::Fault::kMissing || (fault == shm::Fault::kNone && reply.answer == shm::AgentAnswer::kNoShare)) return false;
+  files->agents = true;
+  return (fault == shm::Fault::kNone && reply.answer == shm::AgentAnswer::kFiles) || CannotUse(files, kAgentPath, WhyNot(fault, reply));
+}
+
+/// Opens the limits that the agent hands over.
+bool OpenHandedLimits(Files* files) {
+  if (!AskForFiles(files)) return false;
+  const shm::Fault fault = g_limits.OpenDescriptor(files->handed.limits);
+  files->handed.limits = -1;
+  if (fault != shm::Fault::kNone) return CannotUse(files, kAgentPath, shm::Describe(fault));
+  return files->limits = kAgentPath, true;
+}
+
+/// Opens a limits file, by name or as the agent hands it over. False: there is none that can be used.
+bool OpenLimitsFile(Files* files) {
+  const shm::Fault fault = g_limits.Open(kLimitsPath);
+  files->agents = fault != shm::Fault::kMissing;
+  if (fault == shm::Fault::kNone) return files->limits = kLimitsPath, true;
+  if (OpenHandedLimits(files)) return true;
+  if (files->agents && fault != shm::Fault::kMissing) return CannotUse(files, kLimitsPath, shm::Describe(fault));
+  const char* const path = PathVariable("PARTAGE_LIMITS");
+  if (files->agents || path == nullptr) return false;
+  const shm::Fault named = g_limits.Open(path);
+  return named == shm::Fault::kNone ? (files->limits = path, true) : CannotUse(files, path, shm::Describe(named));
 }
 
 /// Limits under which nothing fits, for whichever device.
@@ -107,7 +152,12 @@ void OpenRegion(Files* files) {
   if (path == nullptr) path = PathVariable("CUDA_DEVICE_MEMORY_SHARED_CACHE");
   const bool wanted = path != nullptr || files->refuse();
   if (path == nullptr) path = kUsagePathWithoutAgent;
-  const shm::Fault fault = g_region.OpenOrCreate(path);
+  shm::Fault fault = files->handed.usage >= 0 ? shm::Fault::kMissing : g_region.OpenOrCreate(path);
+  if (fault != shm::Fault::kNone && files->agents && AskForFiles(files)) {
+    path = kAgentPath;
+    fault = g_region.OpenDescriptor(files->handed.usage);
+    files->handed.usage = -1;
+  }
   files->usage = path;
   if (fault == shm::Fault::kNone) return;
   files->usage = "none";
@@ -139,6 +189,7 @@ State Decide() {
     return State::kBypass;
   }
   OpenRegion(&files);
+  g_has_agent = files.agents;
   Log(Level::kInfo, "limits: ", files.limits, "; usage: ", files.usage);
   if (g_environment.redirect_by_copy) loader::RedirectByCopyOnly();
   if (!g_region.is_open()) {
@@ -151,6 +202,17 @@ State Decide() {
   return State::kActive;
 }
 
+/// Tells the agent which slot is whose; it sees by itself who asks, and answers by which number the driver knows this process.
+void TellAgent() {
+  shm::AgentReply reply;
+  shm::AgentFiles none;
+  const unsigned slot = g_region.slot();
+  const std::uint64_t owner = g_region.layout().owners[slot].load(std::memory_order_relaxed);
+  const shm::Fault fault = shm::AskAgent(kAgentPath, shm::AgentWish::kNumber, owner, slot, kNumberWaitNs, &reply, &none);
+  if (fault == shm::Fault::kNone && reply.answer == shm::AgentAnswer::kNumber) return g_region.SetHostPid(reply.host_pid);
+  Log(Level::kInfo, "the node agent does not say which process this is on the host: ", kAgentPath, ": ", WhyNot(fault, reply));
+}
+
 bool TakeSlot() {
   const Locked locked(g_lock);
   if (g_has_slot.load(std::memory_order_relaxed)) return true;
@@ -159,6 +221,7 @@ bool TakeSlot() {
   if (fault != shm::Fault::kNone && !told)
     Log(Level::kError, "no place in the usage file: ", shm::Describe(fault), "; allocations are refused");
   told = fault != shm::Fault::kNone;
+  if (fault == shm::Fault::kNone && g_has_agent) TellAgent();
   g_has_slot.store(fault == shm::Fault::kNone, std::memory_order_release);
   return fault == shm::Fault::kNone;
 }

@@ -17,6 +17,8 @@ const char* Describe(Fault fault) {
     case Fault::kContent: return "its content is damaged";
     case Fault::kFull: return "every process slot is taken";
     case Fault::kUnavailable: return "the system refused memory, a descriptor or a record lock";
+    case Fault::kSilent: return "nobody answered there in time: the node agent is not running, or it hangs";
+    case Fault::kAnswer: return "what was answered there is not of our protocol: the node agent is of another version, or it is none";
   }
   return "unknown fault";
 }

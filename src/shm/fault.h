@@ -5,7 +5,7 @@
 
 namespace partage::shm {
 
-/// Why a file was not used. Nothing is changed on disk when an operation answers anything but kNone.
+/// Why a file, or the agent's socket, was not used. Nothing is changed on disk when an operation answers anything but kNone.
 enum class Fault : std::uint32_t {
   kNone,         ///< it worked
   kMissing,      ///< no such file or folder
@@ -19,6 +19,8 @@ enum class Fault : std::uint32_t {
   kContent,      ///< the header is right and the content is not: damaged
   kFull,         ///< every process slot is taken
   kUnavailable,  ///< the system refused (no memory, no file descriptor)
+  kSilent,       ///< nobody answered in time at the socket
+  kAnswer,       ///< what came from the socket is not of our protocol
 };
 
 /// One clause in English without a full stop, fit for "cannot use FILE: …". Static storage.

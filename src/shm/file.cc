@@ -90,6 +90,19 @@ Fault OpenFile(const char* path, bool writable, const Preamble& expected, int* f
   return Fault::kNone;
 }
 
+Fault TakeFile(bool writable, const Preamble& expected, int* fd) {
+  const int flags = fcntl(*fd, F_GETFL);
+  const bool allowed =
+      flags >= 0 && (flags & O_PATH) == 0 && (flags & O_ACCMODE) != O_WRONLY && (!writable || (flags & O_ACCMODE) == O_RDWR);
+  const Fault fault = allowed ? Check(*fd, expected) : Fault::kPermission;
+  if (fault == Fault::kNone) {
+    *fd = OutOfTheWay(*fd);
+  } else {
+    CloseFile(fd);
+  }
+  return fault;
+}
+
 Fault MakeFile(const char* path, const void* head, std::size_t head_size, std::size_t size, bool replace) {
   char temporary[4096];
   if (!TemporaryName(path, temporary, sizeof temporary)) return Fault::kUnavailable;
@@ -116,6 +129,23 @@ Fault MakeNameless(const void* head, std::size_t head_size, std::size_t size, in
   }
   *fd = OutOfTheWay(made);
   return Fault::kNone;
+}
+
+Fault MakeReadOnly(const void* bytes, std::size_t size, void** mapped, int* fd) {
+  constexpr unsigned kCloseOnExec = 1, kAllowSealing = 2;  // MFD_…, which glibc 2.17 does not know; nor F_ADD_SEALS and its seals
+  constexpr int kAddSeals = 1033;                          // F_ADD_SEALS
+  constexpr int kSeals = 0x01 /* SEAL */ | 0x02 /* SHRINK */ | 0x04 /* GROW */ | 0x10 /* FUTURE_WRITE */;
+  int made = static_cast<int>(syscall(SYS_memfd_create, "partage-limits", kCloseOnExec | kAllowSealing));
+  void* const place = made < 0 || ftruncate(made, static_cast<off_t>(size)) != 0 ? nullptr : MapFile(made, size, true);
+  if (place != nullptr && fcntl(made, kAddSeals, kSeals) == 0) {
+    memcpy(place, bytes, size);
+    *mapped = place;
+    *fd = OutOfTheWay(made);
+    return Fault::kNone;
+  }
+  UnmapFile(place, size);
+  CloseFile(&made);
+  return Fault::kUnavailable;
 }
 
 MakersTurn::MakersTurn(const char* path) {

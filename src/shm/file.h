@@ -25,6 +25,10 @@ Fault FaultIn(const Preamble& found, const Preamble& expected);
 /// closed on exec. kMissing, kPermission, kNotAFile, kSize, kMagic, kByteOrder, kAbi, kLayout, kUnavailable.
 Fault OpenFile(const char* path, bool writable, const Preamble& expected, int* fd);
 
+/// The same for a descriptor that somebody handed over, at the price of no name: `*fd` is checked and moved out of the way, or closed and -1 when it is not
+/// what it should be. kPermission when it is not open for what is wanted; else as OpenFile.
+Fault TakeFile(bool writable, const Preamble& expected, int* fd);
+
 /// Makes a file of `size` zero bytes beginning with `head`, first under another name. Without `replace`, kNone too when somebody else made
 /// it meanwhile.
 Fault MakeFile(const char* path, const void* head, std::size_t head_size, std::size_t size, bool replace);
@@ -44,6 +48,10 @@ class MakersTurn {
 
 /// A file as MakeFile's without a name: in memory, gone with the last process. kUnavailable.
 Fault MakeNameless(const void* head, std::size_t head_size, std::size_t size, int* fd);
+
+/// A file in memory with these bytes that only the caller can change, through `mapped`: whoever else is given the descriptor can read and map it, and change
+/// nothing, even if he opens it anew for writing. kUnavailable.
+Fault MakeReadOnly(const void* bytes, std::size_t size, void** mapped, int* fd);
 
 /// Maps a whole file, shared. nullptr when the system refuses.
 void* MapFile(int fd, std::size_t size, bool writable);

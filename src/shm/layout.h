@@ -85,7 +85,7 @@ struct alignas(kLine) Slot {
   Word settler;   ///< who is returning a dead owner's memory (Identity::mark); means something only while its byte is locked
   Word image;     ///< tells an exec: where the owner's image found its random bytes; 0 = unknown
   Word proc;      ///< names the mount at /proc where the owner's pid can be looked up (Identity::proc); 0 = none
-  Word host_pid;  ///< the owner's pid on the host; written by the node agent
+  Word host_pid;  ///< the owner's pid on the host, as the node agent's socket told it; 0 = nobody has
   std::byte reserved[kLine - 32];
   Word gpu_ns[kMaxDevices];  ///< GPU time of this process so far; written by the limiter
   Lane lanes[kLanes];

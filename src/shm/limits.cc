@@ -82,16 +82,19 @@ bool IsValid(const LimitsLayout& layout) {
   return ReadCopy(layout, &content);
 }
 
+/// One writer at a time.
+void Rewrite(LimitsLayout* layout, const LimitsContent& content) {
+  // Read by exchange: no new word may be seen before everybody reads the other copy.
+  const std::uint64_t next = layout->sequence.fetch_add(0, std::memory_order_acq_rel) + 1;
+  Store(layout->copies[next % 2], content);
+  layout->sequence.store(next, std::memory_order_release);
+}
+
 Fault Overwrite(int fd, const LimitsContent& content) {
   auto* const layout = static_cast<LimitsLayout*>(MapFile(fd, sizeof(LimitsLayout), true));
   if (layout == nullptr || flock(fd, LOCK_EX) != 0) return Fault::kUnavailable;
-  // Read by exchange: no new word may be seen before everybody reads the other copy.
-  const std::uint64_t next = layout->sequence.fetch_add(0, std::memory_order_acq_rel) + 1;
   const Fault fault = IsValid(*layout) ? Fault::kNone : Fault::kContent;
-  if (fault == Fault::kNone) {
-    Store(layout->copies[next % 2], content);
-    layout->sequence.store(next, std::memory_order_release);
-  }
+  if (fault == Fault::kNone) Rewrite(layout, content);
   UnmapFile(layout, sizeof(LimitsLayout));
   return fault;
 }
@@ -153,10 +156,13 @@ Fault Limits::Open(const char* path) {
   const KeepErrno keep;
   int fd = -1;
   const Fault fault = OpenFile(path, false, kLimitsPreamble, &fd);
-  if (fault != Fault::kNone) return fault;
-  void* const mapped = MapFile(fd, sizeof(LimitsLayout), false);
-  CloseFile(&fd);
-  return Adopt(mapped);
+  return fault != Fault::kNone ? fault : AdoptFile(fd);
+}
+
+Fault Limits::OpenDescriptor(int fd) {
+  const KeepErrno keep;
+  const Fault fault = TakeFile(false, kLimitsPreamble, &fd);
+  return fault != Fault::kNone ? fault : AdoptFile(fd);
 }
 
 Fault Limits::OpenPrivate(const LimitsContent& content) {
@@ -164,6 +170,12 @@ Fault Limits::OpenPrivate(const LimitsContent& content) {
   auto* const layout = static_cast<LimitsLayout*>(MapPrivate(sizeof(LimitsLayout)));
   if (layout != nullptr) FillNew(layout, content);
   return Adopt(layout);
+}
+
+Fault Limits::AdoptFile(int fd) {
+  void* const mapped = MapFile(fd, sizeof(LimitsLayout), false);
+  CloseFile(&fd);
+  return Adopt(mapped);
 }
 
 Fault Limits::Adopt(void* mapped) {
@@ -218,6 +230,27 @@ Fault WriteLimits(const char* path, const LimitsContent& content) {
   const Fault fault = Overwrite(fd, content);
   CloseFile(&fd);
   return fault;
+}
+
+LimitsMemory::~LimitsMemory() {
+  UnmapFile(layout_, sizeof(LimitsLayout));
+  CloseFile(&fd_);
+}
+
+Fault LimitsMemory::Make(const LimitsContent& content) {
+  if (FaultIn(content) != nullptr) return Fault::kContent;
+  alignas(LimitsLayout) unsigned char bytes[sizeof(LimitsLayout)] = {};
+  FillNew(reinterpret_cast<LimitsLayout*>(bytes), content);
+  void* mapped = nullptr;
+  const Fault fault = MakeReadOnly(bytes, sizeof bytes, &mapped, &fd_);
+  layout_ = static_cast<LimitsLayout*>(mapped);
+  return fault;
+}
+
+Fault LimitsMemory::Write(const LimitsContent& content) {
+  if (FaultIn(content) != nullptr) return Fault::kContent;
+  Rewrite(layout_, content);
+  return Fault::kNone;
 }
 
 }  // namespace partage::shm

@@ -91,6 +91,8 @@ class Limits {
  public:
   /// Maps the file read-only. All faults of Region::Open; kContent when the checksum or a value is wrong.
   Fault Open(const char* path);
+  /// The same file by a descriptor, which is closed in any case. kPermission when it is not open for reading.
+  Fault OpenDescriptor(int fd);
   /// Limits without a file. kContent when FaultIn finds something, kUnavailable.
   Fault OpenPrivate(const LimitsContent& content);
   bool is_open() const { return layout_ != nullptr; }
@@ -109,6 +111,7 @@ class Limits {
   int Find(const unsigned char uuid[16]) const;
 
  private:
+  Fault AdoptFile(int fd);
   Fault Adopt(void* mapped);
 
   const LimitsLayout* layout_ = nullptr;
@@ -119,5 +122,26 @@ class Limits {
 /// Writes the file: changes an existing one in place, so that running processes see it, and makes a new one by renaming. One writer at a
 /// time (the file is locked). A damaged or foreign file is not touched: its fault is returned. kContent when FaultIn finds something.
 Fault WriteLimits(const char* path, const LimitsContent& content);
+
+/// A limits file without a name, for an agent to hand out by descriptor (agent_socket.h). Whoever has the descriptor can read and nothing else: a seal
+/// (Linux 5.1) also stops root, who may open anew for writing what he was given for reading. One thread.
+class LimitsMemory {
+ public:
+  LimitsMemory() = default;
+  ~LimitsMemory();
+  LimitsMemory(const LimitsMemory&) = delete;
+  LimitsMemory& operator=(const LimitsMemory&) = delete;
+
+  /// Makes it, once. kContent when FaultIn finds something; kUnavailable: no memory, no descriptor, or a kernel that does not know the seal.
+  Fault Make(const LimitsContent& content);
+  /// Changes it for all who have it. kContent. REQUIRES: made.
+  Fault Write(const LimitsContent& content);
+  /// To be sent, not closed. -1 before Make.
+  int descriptor() const { return fd_; }
+
+ private:
+  LimitsLayout* layout_ = nullptr;
+  int fd_ = -1;
+};
 
 }  // namespace partage::shm

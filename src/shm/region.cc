@@ -45,6 +45,12 @@ Fault Region::Open(const char* path) {
   return fault != Fault::kNone ? fault : Adopt(fd, true);
 }
 
+Fault Region::OpenDescriptor(int fd) {
+  const KeepErrno keep;
+  const Fault fault = TakeFile(true, kRegionPreamble, &fd);
+  return fault != Fault::kNone ? fault : Adopt(fd, true);
+}
+
 Fault Region::OpenReadOnly(const char* path) {
   const KeepErrno keep;
   int fd = -1;

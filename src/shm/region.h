@@ -32,6 +32,8 @@ class Region {
   /// Maps an existing file. kMissing, kPermission, kNotAFile, kSize, kMagic, kByteOrder, kAbi, kLayout, kContent, kUnavailable leave the
   /// handle closed.
   Fault Open(const char* path);
+  /// The same file by a descriptor, which is the handle's from now on, or closed. kPermission when it is not open for writing.
+  Fault OpenDescriptor(int fd);
   /// The same, for looking only: nothing but the reading functions may be called.
   Fault OpenReadOnly(const char* path);
   /// Maps the file, making it first when there is none (mode 0666: all users of the container share it). Never visible half made; of
@@ -82,6 +84,8 @@ class Region {
   /// What a context costs, told among processes (intercept/memory/context_cost.h).
   Word& context_cost(unsigned device) { return layout_->devices[device].context_cost; }
   TokenBucket& bucket(unsigned device) { return layout_->buckets[device]; }
+  /// Notes what the node agent calls this process. REQUIRES: a slot.
+  void SetHostPid(std::uint64_t pid) { layout_->slots[slot_].host_pid.store(pid, std::memory_order_relaxed); }
   /// GPU time of this process. REQUIRES: a slot.
   Word& gpu_ns(unsigned device) { return layout_->slots[slot_].gpu_ns[device]; }
   const RegionLayout& layout() const { return *layout_; }

@@ -26,9 +26,10 @@ constexpr const char* kLimitsPath = "/run/partage/limits";
 constexpr const char* kUsagePath = "/run/partage/usage";
 constexpr const char* kAgentPath = "/run/partage/agent.sock";
 
-// Without its files a process cannot begin, and an agent that is being replaced is away for a moment. Without its number on the host it can.
+// Without its files a process cannot begin, and an agent that is being replaced is away for a moment: it is waited for. Without its number on the host a
+// process can, and only an agent that listens and hangs makes it wait.
 constexpr std::uint64_t kFilesWaitNs = 2'000'000'000;
-constexpr std::uint64_t kNumberWaitNs = 100'000'000;
+constexpr std::uint64_t kNumberWaitNs = 1'000'000'000;
 
 // Without an agent the processes of a container still find each other.
 constexpr const char* kUsagePathWithoutAgent = "/tmp/partage.usage";

@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
-// Every field of both files with its place: what the layout hash is made of and docs/region.md is checked against. Compile time only.
+// Every field of both files, and of the packets of the agent's socket, with its place: what the layout hash is made of and docs/region.md is checked against. Compile time only.
 #pragma once
 
+#include "shm/agent_socket.h"
 #include "shm/layout.h"
 #include "shm/limits.h"
 
@@ -83,6 +84,23 @@ inline constexpr Field kLimitsFields[] = {
     PARTAGE_FIELD(DeviceLimits, memory_bytes, 1),
     PARTAGE_FIELD(DeviceLimits, cores_percent, 1),
     PARTAGE_FIELD(DeviceLimits, flags, 1),
+};
+
+inline constexpr Field kAgentFields[] = {
+    PARTAGE_FIELD(AgentRequest, magic, 1),
+    PARTAGE_FIELD(AgentRequest, version, 1),
+    PARTAGE_FIELD(AgentRequest, wish, 1),
+    PARTAGE_FIELD(AgentRequest, limits_abi, 1),
+    PARTAGE_FIELD(AgentRequest, region_abi, 1),
+    PARTAGE_FIELD(AgentRequest, limits_hash, 1),
+    PARTAGE_FIELD(AgentRequest, region_hash, 1),
+    PARTAGE_FIELD(AgentRequest, owner, 1),
+    PARTAGE_FIELD(AgentRequest, slot, 1),
+    PARTAGE_FIELD(AgentReply, magic, 1),
+    PARTAGE_FIELD(AgentReply, version, 1),
+    PARTAGE_FIELD(AgentReply, answer, 1),
+    PARTAGE_FIELD(AgentReply, host_pid, 1),
+    PARTAGE_FIELD(AgentReply, reason, sizeof(AgentReply::reason)),
 };
 
 #undef PARTAGE_FIELD

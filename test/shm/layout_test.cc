@@ -45,6 +45,10 @@ TEST_CASE("The layouts are those of their ABI numbers") {
   CHECK(kLimitsAbi == 2);
   CHECK(Hex(kLimitsHash) == "0x2033209a4bf9086");
   CHECK(sizeof(LimitsLayout) == 8'192);
+  CHECK(kAgentVersion == 1);
+  CHECK(Hex(LayoutHash(kAgentFields, sizeof(AgentRequest) + sizeof(AgentReply))) == "0xe0bac66aedfedab8");
+  CHECK(sizeof(AgentRequest) == 56);
+  CHECK(sizeof(AgentReply) == 128);
 }
 
 TEST_CASE("A word is hashed as its bytes are, also where all are zero") {
@@ -68,9 +72,10 @@ TEST_CASE("Another offset, size, repetition or name is another layout hash") {
   CHECK(LayoutHash(before, 16) == hash);
 }
 
-TEST_CASE("Every field of both files is in docs/region.md as it is") {
+TEST_CASE("Every field of both files and of both packets is in docs/region.md as it is") {
   CheckDocumented(kRegionFields);
   CheckDocumented(kLimitsFields);
+  CheckDocumented(kAgentFields);
   const std::string page = Documentation();
   CHECK(page.find("`" + Hex(kRegionHash) + "`") != std::string::npos);
   CHECK(page.find("`" + Hex(kLimitsHash) + "`") != std::string::npos);

@@ -86,6 +86,7 @@ inline constexpr Field kLimitsFields[] = {
     PARTAGE_FIELD(DeviceLimits, flags, 1),
 };
 
+// clang-format off: one a line, like the others
 inline constexpr Field kAgentFields[] = {
     PARTAGE_FIELD(AgentRequest, magic, 1),
     PARTAGE_FIELD(AgentRequest, version, 1),
@@ -102,6 +103,7 @@ inline constexpr Field kAgentFields[] = {
     PARTAGE_FIELD(AgentReply, host_pid, 1),
     PARTAGE_FIELD(AgentReply, reason, sizeof(AgentReply::reason)),
 };
+// clang-format on
 
 #undef PARTAGE_FIELD
 

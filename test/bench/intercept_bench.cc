@@ -19,6 +19,7 @@
 #include <vector>
 
 #include "test/bench/intercept_roles.h"
+#include "test/support/fake_agent.h"
 #include "test/support/temp_folder.h"
 
 namespace partage::bench {
@@ -54,6 +55,7 @@ class Bench {
     Measure("memcpy_async_added_ns", [&] { return Added(Share::kLimited, {"memcpy_async", "0"}); });
     Measure("start_256_p99_added_ms", [&] { return StartTogether(); });
     Measure("exec_true_added_us", [&] { return ExecTrue(); });
+    Measure("agent_number_us", [&] { return AskForNumber(); });
   }
 
   bool good() const { return good_; }
@@ -216,6 +218,24 @@ class Bench {
     }
     std::nth_element(added.begin(), added.begin() + options_.rounds() / 2, added.end());
     return added[static_cast<size_t>(options_.rounds() / 2)];
+  }
+
+  /// What a process waits for the agent once it has its slot.
+  double AskForNumber() {
+    shm::LimitsContent limits;
+    limits.devices = 1;
+    std::snprintf(limits.device[0].uuid, sizeof limits.device[0].uuid, "GPU-11111111-1111-1111-1111-111111111111");
+    const test::FakeAgent agent(folder_.path(), limits);
+    std::vector<double> took;
+    for (int i = 0; i < options_.rounds(); ++i) {
+      shm::AgentReply reply;
+      shm::AgentFiles none;
+      const auto start = std::chrono::steady_clock::now();
+      failed_ |= shm::AskAgent(agent.socket().c_str(), shm::AgentWish::kNumber, 0, 0, 1'000'000'000, &reply, &none) != shm::Fault::kNone;
+      took.push_back(std::chrono::duration<double, std::micro>(std::chrono::steady_clock::now() - start).count());
+    }
+    std::nth_element(took.begin(), took.begin() + options_.rounds() / 2, took.end());
+    return took[static_cast<size_t>(options_.rounds() / 2)];
   }
 
   const Options& options_;

@@ -55,6 +55,7 @@ INTERCEPT = [
     Measurement("memcpy_async_added_ns", "ns", 2),
     Measurement("start_256_p99_added_ms", "ms", 5),
     Measurement("exec_true_added_us", "us", 20),
+    Measurement("agent_number_us", "us", 100),
 ]
 SUBJECTS = {"scheduler": SCHEDULER, "intercept": INTERCEPT}
 

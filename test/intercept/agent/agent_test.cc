@@ -221,8 +221,10 @@ TEST_CASE("The agent's files hold whatever the variables say, and its usage file
   container.Set("PARTAGE_LIMITS", generous).Set("PARTAGE_USAGE", container.folder().path() + "/mine").Set("CUDA_DISABLE_CONTROL", "true");
   container.Set("CUDA_DEVICE_MEMORY_LIMIT", "4g").Set("CUDA_DEVICE_MEMORY_SHARED_CACHE", container.folder().path() + "/cache");
   CHECK(container.Run([] { ExpectShare(1024); }));
-  CHECK(container.said() == "[partage] limits: /run/partage/limits; usage: /run/partage/usage\n"
-                            "[partage] the node agent does not say which process this is on the host: /run/partage/agent.sock: there is no such file or folder\n");
+  CHECK(container.said() ==
+        "[partage] limits: /run/partage/limits; usage: /run/partage/usage\n"
+        "[partage] the node agent does not say which process this is on the host: /run/partage/agent.sock: there is no such file or "
+        "folder\n");
   CHECK(fs::exists(container.usage()));
   CHECK_FALSE(fs::exists(container.folder().path() + "/mine"));
   container.Set("CUDA_DEVICE_MEMORY_LIMIT", "512m");
@@ -234,7 +236,8 @@ TEST_CASE("A limits file of the agent's that cannot be used refuses memory, unle
   Container container;
   container.folder().Write("partage/limits", std::string(8192, 'x'));
   CHECK(container.Run(ExpectRefused));
-  CHECK_THAT(container.said(), Catch::StartsWith("[partage] cannot use /run/partage/limits: it is not a Partage file of this kind; memory is refused\n"));
+  CHECK_THAT(container.said(),
+             Catch::StartsWith("[partage] cannot use /run/partage/limits: it is not a Partage file of this kind; memory is refused\n"));
   container.Set("PARTAGE_ON_FAULT", "pass").Set("CUDA_DEVICE_MEMORY_LIMIT", "512m");
   CHECK(container.Run([] { ExpectShare(512); }));
 }
@@ -474,7 +477,8 @@ TEST_CASE("Limits by name hold while the agent is away, and nobody waits for it"
     Expect(OwnHostPid() == 0);
   }));
   CHECK(container.took_ns() < 2 * kSecond);
-  CHECK_THAT(container.said(), Catch::Contains("the node agent does not say which process this is on the host: /run/partage/agent.sock: nobody answered"));
+  CHECK_THAT(container.said(),
+             Catch::Contains("the node agent does not say which process this is on the host: /run/partage/agent.sock: nobody answered"));
   agent.Start();
   agent.Behave(AgentManner::kSaysNothing);
   CHECK(container.Run([] { ExpectShare(1024); }));

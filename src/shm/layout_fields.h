@@ -86,7 +86,7 @@ inline constexpr Field kLimitsFields[] = {
     PARTAGE_FIELD(DeviceLimits, flags, 1),
 };
 
-// clang-format off: one a line, like the others
+// clang-format off
 inline constexpr Field kAgentFields[] = {
     PARTAGE_FIELD(AgentRequest, magic, 1),
     PARTAGE_FIELD(AgentRequest, version, 1),

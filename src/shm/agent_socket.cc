@@ -68,6 +68,7 @@ Outcome FromErrno() {
     case EMSGSIZE: return {Step::kOver, Fault::kAnswer};  // somebody else's socket
     case ECONNREFUSED:
     case ECONNRESET:
+    case ENOTCONN:
     case EPIPE: return {Step::kAgain, Fault::kSilent};
     case EAGAIN: return {Step::kOver, Fault::kSilent};
     default: return {Step::kOver, Fault::kUnavailable};
@@ -123,13 +124,13 @@ Outcome Receive(int fd, AgentWish wish, const Deadline& deadline, AgentReply* re
   const Outcome outcome = Uninterrupted(
       deadline, fd, SO_RCVTIMEO, [&] { return syscall(SYS_recvmsg, fd, &message, MSG_CMSG_CLOEXEC); }, &length);
   if (outcome.step != Step::kDone) return outcome;
-  if (length == 0) return {Step::kAgain, Fault::kSilent};  // it hung up
   int fds[kFiles] = {-1, -1};
   const unsigned count = TakeDescriptors(&message, fds);
   *files = {fds[0], fds[1]};
+  if (length == 0) return {Step::kAgain, Fault::kSilent};  // it hung up
   reply->reason[sizeof reply->reason - 1] = '\0';
-  const bool ours =
-      length == sizeof *reply && reply->magic == kAgentMagic && reply->version == kAgentVersion && reply->answer <= AgentAnswer::kRefused;
+  const bool whole = length == sizeof *reply && (message.msg_flags & MSG_TRUNC) == 0;
+  const bool ours = whole && reply->magic == kAgentMagic && reply->version == kAgentVersion && reply->answer <= AgentAnswer::kRefused;
   const bool is_answer = ours && (wish == AgentWish::kFiles ? reply->answer != AgentAnswer::kNumber : reply->answer != AgentAnswer::kFiles);
   if (!is_answer) return {Step::kOver, Fault::kAnswer};
   const bool cut = (message.msg_flags & MSG_CTRUNC) != 0;

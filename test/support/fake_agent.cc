@@ -160,6 +160,8 @@ void FakeAgent::Answer(int connection, const Caller& caller, AgentManner manner)
     case AgentManner::kDoesNotAccept: return;
     case AgentManner::kBabbles: std::memset(static_cast<void*>(&reply), 'x', sizeof reply); break;
     case AgentManner::kIsShort: --length; break;
+    case AgentManner::kIsLong: ++length; break;
+    case AgentManner::kIsEmpty: length = 0, files = {limits_.descriptor(), usage_fd_}; break;
     case AgentManner::kOtherVersion: reply.version = 2; break;
     case AgentManner::kOtherAnswer: reply.answer = static_cast<AgentAnswer>(4); break;
     case AgentManner::kOneFile: files.resize(1, limits_.descriptor()); break;
@@ -173,7 +175,9 @@ void FakeAgent::Answer(int connection, const Caller& caller, AgentManner manner)
 }
 
 void FakeAgent::Send(int connection, const AgentReply& reply, std::size_t length, const std::vector<int>& descriptors) {
-  iovec place{const_cast<AgentReply*>(&reply), length};
+  char bytes[sizeof reply + 1] = {};
+  std::memcpy(bytes, &reply, sizeof reply);
+  iovec place{bytes, length};
   std::vector<char> control(CMSG_SPACE(descriptors.size() * sizeof(int)));
   msghdr message{};
   message.msg_iov = &place;

@@ -25,6 +25,8 @@ enum class AgentManner {
   kDoesNotAccept,  ///< as one that is stopped
   kBabbles,        ///< a packet of text
   kIsShort,        ///< the answer without its last byte
+  kIsLong,         ///< and with one more
+  kIsEmpty,        ///< nothing but descriptors
   kOtherVersion,
   kOtherAnswer,  ///< one that no version knows
   kOneFile,

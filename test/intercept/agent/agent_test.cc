@@ -406,7 +406,7 @@ TEST_CASE("Files that a process may not open, or of another version, are handed 
 TEST_CASE("A process keeps nothing of the question but the usage file") {
   NEEDS_CONTAINERS();
   Container container;
-  const FakeAgent agent(container.mounted(), Share(1024));
+  FakeAgent agent(container.mounted(), Share(1024));
   CHECK(container.Run([] {
     const std::set<std::string> before = OpenFiles();  // the fake driver opens none
     UseDevice();
@@ -415,6 +415,12 @@ TEST_CASE("A process keeps nothing of the question but the usage file") {
     std::vector<std::string> more;
     std::set_difference(after.begin(), after.end(), before.begin(), before.end(), std::back_inserter(more));
     Expect(more.size() == 1 && more[0].find("/partage/usage") != std::string::npos);
+  }));
+  agent.SetLimits(Share(0));
+  CHECK(container.Run([] {
+    const std::set<std::string> before = OpenFiles();
+    UseDevice();
+    Expect(OpenFiles() == before);
   }));
 }
 
@@ -456,6 +462,9 @@ TEST_CASE("An agent that fails a process is named, and the process gets no memor
     Container container;
     FakeAgent agent(container.mounted(), Share(1024));
     agent.Behave(c.manner);
+    const std::string generous = container.folder().path() + "/generous";
+    REQUIRE(shm::WriteLimits(generous.c_str(), Share(8192)) == shm::Fault::kNone);
+    container.Set("PARTAGE_LIMITS", generous);
     INFO(c.why);
     CHECK(container.Run(ExpectRefused));
     CHECK_THAT(container.said(), Catch::StartsWith("[partage] cannot use /run/partage/agent.sock: " + c.why + "; memory is refused\n"));

@@ -24,7 +24,7 @@ ShareOfMemory ShareOf(int index, std::uint64_t device_total, std::uint64_t devic
   if (limit == shm::kNoLimit) return {device_total, device_free, device_total - Smaller(device_free, device_total)};
   region().SweepIfDue(CoarseNs());  // whoever looks at the numbers keeps them true
   const std::uint64_t used = Smaller(MemoryUsed(index), limit);
-  if (limit - used > device_free && Oversubscribed(index)) return {limit, limit - used, used};
+  if ((limit - used > device_free || limit > device_total) && Oversubscribed(index)) return {limit, limit - used, used};
   const std::uint64_t total = Smaller(limit, device_total);
   return {total, Smaller(total - Smaller(used, total), device_free), Smaller(used, total)};
 }

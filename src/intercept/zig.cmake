@@ -12,6 +12,13 @@ set(zig_compile
   -std=c++20 -O2 -flto -fPIC -fvisibility=hidden -fno-exceptions -fno-rtti -fno-semantic-interposition -ffunction-sections -fdata-sections
   -fno-sanitize=all -fno-stack-protector -fno-omit-frame-pointer -ftls-model=initial-exec -DNDEBUG
   -Wall -Wextra -Wpedantic -Werror -I${CMAKE_SOURCE_DIR}/src)
+# What a process does once, or asks for by name, is made for size: the file may have 256 KiB.
+set(zig_for_size
+  environment.cc log.cc hooks/array.cc hooks/context.cc hooks/graph_memory.cc hooks/init.cc hooks/ipc.cc hooks/nvml.cc memory/covered.cc
+  memory/graph_footprint.cc memory/overhead.cc agent_socket.cc file.cc size.cc)
+list(TRANSFORM zig_for_size REPLACE "\\." "\\\\.")
+list(JOIN zig_for_size "|" zig_for_size)
+
 # Bound lazily and without RELRO: looking up every function of libc at load would cost each exec of any program in the container a third more.
 set(zig_link
   -shared -O2 -flto -nostdlib++ -s -Wl,--gc-sections -Wl,-soname,libpartage.so -Wl,--version-script=${CMAKE_CURRENT_SOURCE_DIR}/exports.map
@@ -29,8 +36,12 @@ function(partage_zig_variant target triple library default)
     set(object ${CMAKE_CURRENT_BINARY_DIR}/${target}/${name}.o)
     cmake_path(GET object PARENT_PATH folder)
     file(MAKE_DIRECTORY ${folder})
+    set(size)
+    if(name MATCHES "/(${zig_for_size})$")
+      set(size -Os)
+    endif()
     add_custom_command(OUTPUT ${object} DEPENDS ${source} DEPFILE ${object}.d
-      COMMAND ${zig} c++ -target ${triple} ${zig_compile} -MD -MF ${object}.d -MT ${object} -c ${source} -o ${object}
+      COMMAND ${zig} c++ -target ${triple} ${zig_compile} ${size} -MD -MF ${object}.d -MT ${object} -c ${source} -o ${object}
       COMMENT "zig ${triple} ${name}")
     list(APPEND objects ${object})
   endforeach()

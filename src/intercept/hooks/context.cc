@@ -76,8 +76,11 @@ CUresult Created(int device, CUdevice ordinal, CUcontext* context, Make&& create
     if (result == CUDA_SUCCESS) result = Keep(device, cost, undo);
   }
   if (result != CUDA_SUCCESS) return result;
-  if (const unsigned index = g_contexts.Enter(KeyOf(*context), static_cast<unsigned>(device)); index != 0) g_contexts.Charge(index, cost);
-  return result;
+  const unsigned index = g_contexts.Enter(KeyOf(*context), static_cast<unsigned>(device));
+  if (index != 0) return g_contexts.Charge(index, cost), CUDA_SUCCESS;
+  undo();  // nobody could say what dies with it
+  Refund(device, MemoryClass::kContext, cost);
+  return CUDA_ERROR_OUT_OF_MEMORY;
 }
 
 /// cuCtxCreate in its versions. `create` calls the driver.

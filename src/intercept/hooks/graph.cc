@@ -18,11 +18,17 @@ CUresult LaunchGraph(CUgraphExec exec, CUstream stream, Submit&& submit) {
 
 /// Memory that the graph owns may grow with the call.
 template <class Submit>
-CUresult WithItsMemory(CUgraphExec exec, Submit&& submit) {
+CUresult WithItsMemory(CUgraphExec exec, CUstream stream, Submit&& submit) {
   if (!Active()) return submit();
-  if (!memory::MayLaunchGraph(exec)) return CUDA_ERROR_OUT_OF_MEMORY;
+  memory::GraphRoom room;
+  if (!memory::MayLaunchGraph(exec, stream, &room)) return CUDA_ERROR_OUT_OF_MEMORY;
   const CUresult result = submit();
-  memory::GraphLaunched(exec);
+  memory::GraphLaunched(exec, room);
+  return result;
+}
+
+CUresult Instantiated(CUresult result, const CUgraphExec* exec, CUgraph graph) {
+  if (result == CUDA_SUCCESS && Active() && exec != nullptr) memory::GraphInstantiated(*exec, graph);
   return result;
 }
 
@@ -50,18 +56,39 @@ CUresult EndCapture(CUstream stream, End&& end) {
 }  // namespace
 
 PARTAGE_HOOK(CUresult, cuGraphLaunch, (CUgraphExec graph, CUstream stream)) {
-  return WithItsMemory(graph, [&] { return LaunchGraph(graph, LegacyStream(stream), [&] { return Real(graph, stream); }); });
+  const CUstream legacy = LegacyStream(stream);
+  return WithItsMemory(graph, legacy, [&] { return LaunchGraph(graph, legacy, [&] { return Real(graph, stream); }); });
 }
 PARTAGE_HOOK(CUresult, cuGraphLaunch_ptsz, (CUgraphExec graph_exec, CUstream stream)) {
-  return WithItsMemory(graph_exec,
-                       [&] { return LaunchGraph(graph_exec, PerThreadStream(stream), [&] { return Real(graph_exec, stream); }); });
+  const CUstream own = PerThreadStream(stream);
+  return WithItsMemory(graph_exec, own, [&] { return LaunchGraph(graph_exec, own, [&] { return Real(graph_exec, stream); }); });
 }
 
 PARTAGE_HOOK(CUresult, cuGraphUpload, (CUgraphExec graph, CUstream stream)) {
-  return WithItsMemory(graph, [&] { return Real(graph, stream); });
+  return WithItsMemory(graph, LegacyStream(stream), [&] { return Real(graph, stream); });
 }
 PARTAGE_HOOK(CUresult, cuGraphUpload_ptsz, (CUgraphExec graph_exec, CUstream stream)) {
-  return WithItsMemory(graph_exec, [&] { return Real(graph_exec, stream); });
+  return WithItsMemory(graph_exec, PerThreadStream(stream), [&] { return Real(graph_exec, stream); });
+}
+
+PARTAGE_HOOK(CUresult, cuGraphInstantiate,
+             (CUgraphExec * ph_graph_exec, CUgraph graph, CUgraphNode* ph_error_node, char* log_buffer, size_t buffer_size)) {
+  return Instantiated(Real(ph_graph_exec, graph, ph_error_node, log_buffer, buffer_size), ph_graph_exec, graph);
+}
+PARTAGE_HOOK(CUresult, cuGraphInstantiate_v2,
+             (CUgraphExec * ph_graph_exec, CUgraph graph, CUgraphNode* ph_error_node, char* log_buffer, size_t buffer_size)) {
+  return Instantiated(Real(ph_graph_exec, graph, ph_error_node, log_buffer, buffer_size), ph_graph_exec, graph);
+}
+PARTAGE_HOOK(CUresult, cuGraphInstantiateWithFlags, (CUgraphExec * ph_graph_exec, CUgraph graph, unsigned long long flags)) {
+  return Instantiated(Real(ph_graph_exec, graph, flags), ph_graph_exec, graph);
+}
+PARTAGE_HOOK(CUresult, cuGraphInstantiateWithParams,
+             (CUgraphExec * ph_graph_exec, CUgraph graph, CUDA_GRAPH_INSTANTIATE_PARAMS* instantiate_params)) {
+  return Instantiated(Real(ph_graph_exec, graph, instantiate_params), ph_graph_exec, graph);
+}
+PARTAGE_HOOK(CUresult, cuGraphInstantiateWithParams_ptsz,
+             (CUgraphExec * ph_graph_exec, CUgraph graph, CUDA_GRAPH_INSTANTIATE_PARAMS* instantiate_params)) {
+  return Instantiated(Real(ph_graph_exec, graph, instantiate_params), ph_graph_exec, graph);
 }
 
 // Another graph may get the same handle.

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 // Memory owned by graphs. An allocation node takes nothing when it is added; the driver reserves memory for it at the first launch and shares it
-// among graphs. So a node is refused when it alone could not fit, and what the driver has really reserved is charged after each launch (reserve.h).
+// among graphs. So a node is refused when it alone could not fit, and a launch when its graph's nodes together do not (reserve.h).
 #include "intercept/hook.h"
 #include "intercept/memory/ledger.h"
 #include "intercept/memory/reserve.h"

@@ -13,6 +13,22 @@ using namespace memory;
 constexpr std::uint64_t kChunk = 32U << 20;  // drivers grow a pool by whole chunks, of this size at most so far
 constexpr std::uint64_t kNoRoom = ~std::uint64_t{0};
 
+/// The pool's index; one that is met for the first time is known if it is some device's default pool, which nobody made. 0: it is not on a device that is
+/// limited, or not of this process, or there is no room for it in the table (then `device` is its own).
+unsigned IndexOf(CUmemoryPool pool, int* device) {
+  *device = -1;
+  if (const unsigned known = g_pools.Find(KeyOf(pool)); known != 0) return known;
+  int devices = 0;
+  if (CallReal<Row::cuDeviceGetCount>(&devices) != CUDA_SUCCESS) return 0;
+  for (int ordinal = 0; ordinal < devices; ++ordinal) {
+    CUmemoryPool own = nullptr;
+    if (CallReal<Row::cuDeviceGetDefaultMemPool>(&own, ordinal) != CUDA_SUCCESS || own != pool) continue;
+    *device = On(ordinal).device;
+    return *device < 0 ? 0 : g_pools.Open(KeyOf(pool), static_cast<unsigned>(*device));
+  }
+  return 0;
+}
+
 /// Whether the pool has that much free, and may so serve the bytes without growing.
 bool HasFree(CUmemoryPool pool, std::uint64_t bytes) {
   cuuint64_t reserved = 0, used = 0;
@@ -118,7 +134,9 @@ CUresult FromDevice(Forward&& forward, CUdeviceptr* pointer, std::size_t bytes, 
 template <class Forward>
 CUresult FromNamed(Forward&& forward, CUdeviceptr* pointer, std::size_t bytes, CUmemoryPool pool, CUstream stream) {
   const Entered entered;
-  const unsigned index = entered && pointer != nullptr && bytes > 0 ? g_pools.Find(KeyOf(pool)) : 0;
+  int device = -1;
+  const unsigned index = entered && pointer != nullptr && bytes > 0 ? IndexOf(pool, &device) : 0;
+  if (index == 0 && device >= 0) return Allocated({.device = device}, Kind::kPool, bytes, forward, [&] { return *pointer; });
   if (index == 0) return forward();
   CUdevice ordinal = 0;
   if (Capturing(stream) && DeviceOf(stream, &ordinal)) return Captured(static_cast<int>(g_pools.At(index).device), ordinal, bytes, forward);
@@ -151,8 +169,11 @@ PARTAGE_HOOK(CUresult, cuMemPoolCreate, (CUmemoryPool * pool, const CUmemPoolPro
   const CUresult result = Real(pool, pool_props);
   if (!entered || result != CUDA_SUCCESS || pool == nullptr || pool_props == nullptr) return result;
   if (pool_props->location.type != CU_MEM_LOCATION_TYPE_DEVICE) return result;
-  if (const int device = On(pool_props->location.id).device; device >= 0) g_pools.Open(KeyOf(*pool), static_cast<unsigned>(device));
-  return result;
+  const int device = On(pool_props->location.id).device;
+  if (device < 0 || g_pools.Open(KeyOf(*pool), static_cast<unsigned>(device)) != 0) return result;
+  CallReal<Row::cuMemPoolDestroy>(*pool);  // nobody could say what it takes
+  *pool = nullptr;
+  return CUDA_ERROR_OUT_OF_MEMORY;
 }
 
 PARTAGE_HOOK(CUresult, cuMemPoolDestroy, (CUmemoryPool pool)) {

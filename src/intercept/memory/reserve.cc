@@ -3,6 +3,8 @@
 
 #include <atomic>
 
+#include "intercept/limiter/gate.h"
+#include "intercept/memory/graph_footprint.h"
 #include "intercept/memory/ledger.h"
 
 namespace partage::intercept::memory {
@@ -14,25 +16,31 @@ struct GraphMemory {
   std::atomic<bool> used{false};
   CUdevice ordinal = 0;
   PoolAccount account;
+  std::uint64_t needed = 0;  // by all executable graphs, and by destroyed ones that may still have what they took
+  std::uint64_t live = 0;    // by executable graphs
 };
 
 constinit GraphMemory g_graph[shm::kMaxDevices];
 
-/// What a graph turned out to need.
-struct Need {
-  unsigned device;
-  std::uint64_t bytes;
+/// What is known of an executable graph.
+struct ExecGraph {
+  GraphFootprint footprint;   // by its nodes
+  unsigned too_large_device;  // where it made the device exceed its limit when it was launched,
+  std::uint64_t too_large;    // and how much graphs had then; 0: it did not
 };
 
-/// Graphs that made a device exceed its limit when they were launched.
-struct TooLarge {
+struct ExecGraphs {
   Lock lock;
-  Map<Need> graphs;
+  Map<ExecGraph> known;
 };
-constinit TooLarge g_too_large;
+constinit ExecGraphs g_execs;
 
 constinit std::atomic<bool> g_any_graph_memory{false};
 constinit std::atomic<bool> g_any_stale_pool{false};
+
+constexpr std::uint64_t kNoRoom = ~std::uint64_t{0};
+
+std::uint64_t Least(std::uint64_t a, std::uint64_t b) { return a < b ? a : b; }
 
 /// What the pool has reserved; what it is charged for when the driver will not say.
 std::uint64_t Reserved(CUmemoryPool handle, std::uint64_t otherwise) {
@@ -52,13 +60,14 @@ void ForEachPool(int device, Do&& act) {
   }
 }
 
-/// Charges or gives back what the driver says. Returns what it grew by. REQUIRES: the graph memory's lock.
-std::uint64_t Follow(int device, GraphMemory& graph) {
+/// Ends a hold and charges or gives back what the driver says. Returns what was not held. REQUIRES: the graph memory's lock.
+std::uint64_t Follow(int device, GraphMemory& graph, std::uint64_t hold = 0) {
   cuuint64_t reserved = 0;
   const CUresult result =
       CallReal<Row::cuDeviceGetGraphMemAttribute>(graph.ordinal, CU_GRAPH_MEM_ATTR_RESERVED_MEM_CURRENT, static_cast<void*>(&reserved));
-  if (result != CUDA_SUCCESS) return 0;
-  const auto settled = graph.account.Settle(0, reserved);
+  if (result != CUDA_SUCCESS) reserved = graph.account.charged() - graph.account.held();
+  if (reserved == 0 && graph.account.held() == hold) graph.needed = graph.live;  // nobody has any
+  const auto settled = graph.account.Settle(hold, reserved);
   if (settled.refund > 0) Refund(device, MemoryClass::kGraph, settled.refund);
   if (settled.excess > 0) Charge(device, MemoryClass::kGraph, settled.excess);
   return settled.excess;
@@ -86,6 +95,43 @@ bool FitsNow(int device, std::uint64_t bytes) {
   if (!Reserve(device, MemoryClass::kGraph, need)) return false;
   Refund(device, MemoryClass::kGraph, need);
   return true;
+}
+
+/// Charges room for a launch that needs `bytes`. What all graphs together need, less what they have, is more than any launch can add.
+bool TryHold(int device, GraphMemory& graph, std::uint64_t bytes, std::uint64_t* room) {
+  constexpr std::uint64_t kPiece = 2U << 20;  // drivers take memory for graphs in pieces of this size at least
+  const Locked locked(graph.lock);
+  const std::uint64_t have = graph.account.charged();
+  const std::uint64_t most = graph.needed > have ? Least(bytes, graph.needed - have) : 0;
+  const std::uint64_t pieces = (most + kPiece - 1) / kPiece * kPiece;
+  *room = Reserve(device, MemoryClass::kGraph, pieces) ? pieces : Reserve(device, MemoryClass::kGraph, most) ? most : kNoRoom;
+  if (*room != kNoRoom) graph.account.Hold(*room);
+  return *room != kNoRoom;
+}
+
+bool Hold(int device, std::uint64_t bytes, CUstream stream, std::uint64_t* room) {
+  GraphMemory& graph = g_graph[device];
+  if (TryHold(device, graph, bytes, room)) return true;
+  ReleaseReserves(device);
+  if (TryHold(device, graph, bytes, room)) return true;
+  // A graph that runs keeps its memory until it has ended; one that follows it on its stream could have the same.
+  if (limiter::Capturing(stream) || CallReal<Row::cuStreamSynchronize>(stream) != CUDA_SUCCESS) return false;
+  ReleaseReserves(device);
+  return TryHold(device, graph, bytes, room);
+}
+
+bool IsZero(const GraphFootprint& footprint) {
+  std::uint64_t any = 0;
+  for (const std::uint64_t bytes : footprint.bytes) any |= bytes;
+  return any == 0;
+}
+
+void GiveBack(const GraphRoom& room) {
+  for (int device = 0; device < static_cast<int>(shm::kMaxDevices); ++device) {
+    if (room.bytes[device] == 0) continue;
+    const Locked locked(g_graph[device].lock);
+    Follow(device, g_graph[device], room.bytes[device]);
+  }
 }
 
 bool OverLimit(int device) { return MemoryUsed(device) > MemoryLimit(device); }
@@ -136,31 +182,63 @@ void SettleGraphMemory() {
   ForEachGraphMemory([](int device, GraphMemory& memory) { Follow(device, memory); });
 }
 
-bool MayLaunchGraph(CUgraphExec graph) {
-  if (!g_any_graph_memory.load(std::memory_order_relaxed)) [[likely]]
-    return true;
-  Need need{};
-  {
-    const Locked locked(g_too_large.lock);
-    if (const Need* known = g_too_large.graphs.Find(KeyOf(graph)); known != nullptr) need = *known;
+void GraphInstantiated(CUgraphExec exec, CUgraph graph) {
+  GraphFootprint footprint;
+  if (!g_any_graph_memory.load(std::memory_order_relaxed) || !FootprintOf(graph, &footprint)) return;
+  for (unsigned device = 0; device < shm::kMaxDevices; ++device) {
+    if (footprint.bytes[device] == 0) continue;
+    const Locked locked(g_graph[device].lock);
+    g_graph[device].needed += footprint.bytes[device];
+    g_graph[device].live += footprint.bytes[device];
   }
-  return need.bytes == 0 || GraphMemoryFits(static_cast<int>(need.device), need.bytes);
+  const Locked locked(g_execs.lock);
+  if (ExecGraph* known = g_execs.known.Place(KeyOf(exec)); known != nullptr) known->footprint = footprint;
 }
 
-void GraphLaunched(CUgraphExec graph) {
+bool MayLaunchGraph(CUgraphExec exec, CUstream stream, GraphRoom* room) {
+  if (!g_any_graph_memory.load(std::memory_order_relaxed)) [[likely]]
+    return true;
+  ExecGraph graph{};
+  {
+    const Locked locked(g_execs.lock);
+    if (const ExecGraph* known = g_execs.known.Find(KeyOf(exec)); known != nullptr) graph = *known;
+  }
+  if (graph.too_large != 0 && !GraphMemoryFits(static_cast<int>(graph.too_large_device), graph.too_large)) return false;
+  if (IsZero(graph.footprint)) return true;
+  room->any = true;
+  for (std::uint64_t& bytes : room->bytes) bytes = 0;
+  for (int device = 0; device < static_cast<int>(shm::kMaxDevices); ++device) {
+    if (graph.footprint.bytes[device] == 0 || Hold(device, graph.footprint.bytes[device], stream, &room->bytes[device])) continue;
+    room->bytes[device] = 0;
+    GiveBack(*room);
+    return false;
+  }
+  return true;
+}
+
+void GraphLaunched(CUgraphExec exec, const GraphRoom& room) {
   ForEachGraphMemory([&](int device, GraphMemory& memory) {
-    if (Follow(device, memory) == 0 || !OverLimit(device)) return;
-    const Locked locked(g_too_large.lock);
-    if (Need* need = g_too_large.graphs.Place(KeyOf(graph)); need != nullptr)
-      *need = {static_cast<unsigned>(device), memory.account.charged()};
+    if (Follow(device, memory, room.any ? room.bytes[device] : 0) == 0 || !OverLimit(device)) return;
+    const Locked locked(g_execs.lock);
+    if (ExecGraph* graph = g_execs.known.Place(KeyOf(exec)); graph != nullptr) {
+      graph->too_large_device = static_cast<unsigned>(device);
+      graph->too_large = memory.account.charged();
+    }
   });
 }
 
-void GraphDestroyed(CUgraphExec graph) {
+void GraphDestroyed(CUgraphExec exec) {
   if (!g_any_graph_memory.load(std::memory_order_relaxed)) return;
-  const Locked locked(g_too_large.lock);
-  Need known{};
-  g_too_large.graphs.Take(KeyOf(graph), &known);
+  ExecGraph known{};
+  {
+    const Locked locked(g_execs.lock);
+    if (!g_execs.known.Take(KeyOf(exec), &known)) return;
+  }
+  for (unsigned device = 0; device < shm::kMaxDevices; ++device) {
+    if (known.footprint.bytes[device] == 0) continue;
+    const Locked locked(g_graph[device].lock);
+    g_graph[device].live -= known.footprint.bytes[device];
+  }
 }
 
 void ReleaseReserves(int device) {
@@ -180,9 +258,10 @@ void ForgetReserves() {
     graph.lock.ResetInChild();
     graph.used.store(false, std::memory_order_relaxed);
     graph.account = {};
+    graph.needed = graph.live = 0;
   }
-  g_too_large.lock.ResetInChild();
-  g_too_large.graphs.Clear();
+  g_execs.lock.ResetInChild();
+  g_execs.known.Clear();
   g_any_graph_memory.store(false, std::memory_order_relaxed);
   g_any_stale_pool.store(false, std::memory_order_relaxed);
 }

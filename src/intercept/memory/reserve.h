@@ -37,15 +37,26 @@ bool GraphMemoryFits(int device, std::uint64_t bytes);
 /// Charges what graphs have reserved on each device, or gives back what they let go. One load unless graphs of this process own memory.
 void SettleGraphMemory();
 
-/// Before a graph launch or upload, by whoever hooks it. False: refuse with CUDA_ERROR_OUT_OF_MEMORY, for what the graph needed the last time does not fit.
-/// One load unless graphs of this process own memory.
-bool MayLaunchGraph(CUgraphExec graph);
+/// A graph became executable: what it needs is noted. One load unless graphs of this process own memory.
+void GraphInstantiated(CUgraphExec exec, CUgraph graph);
 
-/// After it: settles. How much a graph needs shows only now; one that made its device exceed the limit is remembered.
-void GraphLaunched(CUgraphExec graph);
+/// Room that was charged for what a launch may make the device's graph memory grow by. Plain values, by device.
+struct GraphRoom {
+  bool any = false;  // else the rest says nothing
+  std::uint64_t bytes[shm::kMaxDevices];
+};
+
+/// Before a graph launch or upload, by whoever hooks it: charges room for what it may take (nothing where all graphs could run at once with what they have).
+/// For that others let go of what is free, and what runs on `stream` is waited for. False: it does not fit, refuse with CUDA_ERROR_OUT_OF_MEMORY. One load
+/// unless graphs of this process own memory.
+bool MayLaunchGraph(CUgraphExec exec, CUstream stream, GraphRoom* room);
+
+/// After it, whether it worked or not: settles. One that nevertheless made its device exceed the limit (a driver that does not tell what its nodes allocate) is
+/// remembered.
+void GraphLaunched(CUgraphExec exec, const GraphRoom& room);
 
 /// Its handle may become another graph's.
-void GraphDestroyed(CUgraphExec graph);
+void GraphDestroyed(CUgraphExec exec);
 
 /// Makes pools and graphs of the device let go of what is free in them.
 void ReleaseReserves(int device);

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // Memory that graphs own.
 #include <catch2/catch.hpp>
+#include <memory>
 #include <vector>
 
 #include "test/intercept/memory/gpu.h"
@@ -53,18 +54,20 @@ TEST_CASE("Memory is not charged while a stream is captured, only checked") {
   CHECK(cuStreamDestroy_v2(stream) == CUDA_SUCCESS);
 }
 
-/// An executable graph whose nodes allocate so much each, in a row, and free all of it again.
+/// An executable graph whose nodes allocate so much each, in a row, and free all of it again, or keep it.
 class Graph {
  public:
-  explicit Graph(std::vector<std::uint64_t> sizes) {
+  enum After { kFrees, kKeeps };
+
+  explicit Graph(std::vector<std::uint64_t> sizes, After after = kFrees) {
     REQUIRE(cuGraphCreate(&graph_, 0) == CUDA_SUCCESS);
-    std::vector<CUdeviceptr> pointers;
     for (const std::uint64_t bytes : sizes) {
       auto parameters = OnDevice(bytes);
       Chain([&](CUgraphNode* node) { return cuGraphAddMemAllocNode(node, graph_, last_, count_, &parameters); });
-      pointers.push_back(parameters.dptr);
+      pointers_.push_back(parameters.dptr);
     }
-    for (const CUdeviceptr pointer : pointers) {
+    for (const CUdeviceptr pointer : pointers_) {
+      if (after == kKeeps) break;
       Chain([&](CUgraphNode* node) { return cuGraphAddMemFreeNode(node, graph_, last_, count_, pointer); });
     }
     REQUIRE(cuGraphInstantiateWithFlags(&exec_, graph_, 0) == CUDA_SUCCESS);
@@ -78,10 +81,14 @@ class Graph {
   Graph& operator=(const Graph&) = delete;
 
   CUresult Launch() {
-    const CUresult result = cuGraphLaunch(exec_, nullptr);
+    const CUresult result = LaunchOnly();
     cuCtxSynchronize();
     return result;
   }
+  CUresult LaunchOnly() { return cuGraphLaunch(exec_, nullptr); }
+
+  CUgraphExec exec() const { return exec_; }
+  const std::vector<CUdeviceptr>& pointers() const { return pointers_; }
 
  private:
   template <class Add>
@@ -92,6 +99,7 @@ class Graph {
     count_ = 1;
   }
 
+  std::vector<CUdeviceptr> pointers_;
   CUgraph graph_ = nullptr;
   CUgraphExec exec_ = nullptr;
   CUgraphNode last_[1] = {};
@@ -123,18 +131,146 @@ TEST_CASE("Graphs let go of what they keep before anything is refused") {
   CHECK(cuMemFree_v2(pointer) == CUDA_SUCCESS);
 }
 
-TEST_CASE("A graph that turned out to exceed the share is not launched a second time") {
+/// What the driver has reserved for graphs on device 0.
+std::uint64_t ReservedByDriver() {
+  cuuint64_t bytes = 0;
+  REQUIRE(cuDeviceGetGraphMemAttribute(0, CU_GRAPH_MEM_ATTR_RESERVED_MEM_CURRENT, &bytes) == CUDA_SUCCESS);
+  return bytes;
+}
+
+TEST_CASE("A graph whose nodes together exceed the share is never launched, though each would fit") {
   Gpu& gpu = Gpu::Get();
   const std::uint64_t base = gpu.Used();
   {
     Graph graph({600 * kMiB, 600 * kMiB}), small({kMiB});
-    CHECK(graph.Launch() == CUDA_SUCCESS);  // each node by itself fits, and only now the driver says what they take together
     const auto launches = DriverCalls("cuGraphLaunch");
     CHECK(graph.Launch() == CUDA_ERROR_OUT_OF_MEMORY);
     CHECK(DriverCalls("cuGraphLaunch") == launches);
+    CHECK(gpu.Used() == base);
     CHECK(small.Launch() == CUDA_SUCCESS);
     CHECK(graph.Launch() == CUDA_ERROR_OUT_OF_MEMORY);
   }
+  CHECK(gpu.Used() == base);
+}
+
+TEST_CASE("Many graphs that each fit alone are launched in turn within the share") {
+  Gpu& gpu = Gpu::Get();
+  const std::uint64_t base = gpu.Used();
+  {
+    std::vector<std::unique_ptr<Graph>> graphs;
+    for (int i = 0; i < 8; ++i)
+      graphs.push_back(std::make_unique<Graph>(std::vector<std::uint64_t>{(880 + static_cast<unsigned>(i)) * kMiB}));
+    for (int round = 0; round < 3; ++round) {
+      for (const auto& graph : graphs) {
+        CHECK(graph->LaunchOnly() == CUDA_SUCCESS);  // the next may follow while it runs
+        CHECK(ReservedByDriver() <= Gpu::kLimit - base);
+        CHECK(gpu.Used() == base + ReservedByDriver());
+      }
+    }
+    cuCtxSynchronize();
+  }
+  CHECK(gpu.Used() == base);
+}
+
+TEST_CASE("Memory that a graph leaves behind keeps others out until it is freed, even when the graph is gone") {
+  Gpu& gpu = Gpu::Get();
+  const std::uint64_t base = gpu.Used();
+  for (const bool destroyed : {false, true}) {
+    auto first = std::make_unique<Graph>(std::vector<std::uint64_t>{900 * kMiB}, Graph::kKeeps);
+    Graph second({900 * kMiB}, Graph::kKeeps);
+    CHECK(first->Launch() == CUDA_SUCCESS);
+    const CUdeviceptr kept = first->pointers()[0];
+    if (destroyed) first.reset();
+    CHECK(second.Launch() == CUDA_ERROR_OUT_OF_MEMORY);
+    CHECK(ReservedByDriver() <= Gpu::kLimit - base);
+    REQUIRE(cuMemFree_v2(kept) == CUDA_SUCCESS);
+    CHECK(second.Launch() == CUDA_SUCCESS);
+    CHECK(ReservedByDriver() <= Gpu::kLimit - base);
+    REQUIRE(cuMemFree_v2(second.pointers()[0]) == CUDA_SUCCESS);
+  }
+  cuDeviceGraphMemTrim(0);
+  CHECK(gpu.Used() == base);
+}
+
+TEST_CASE("Graphs that fit together are launched again and again without letting go of anything") {
+  Gpu& gpu = Gpu::Get();
+  const std::uint64_t base = gpu.Used();
+  {
+    Graph first({300 * kMiB}), second({200 * kMiB});
+    const auto trims = DriverCalls("cuDeviceGraphMemTrim");
+    for (int i = 0; i < 10; ++i) {
+      CHECK(first.Launch() == CUDA_SUCCESS);
+      CHECK(second.Launch() == CUDA_SUCCESS);
+    }
+    CHECK(DriverCalls("cuDeviceGraphMemTrim") == trims);
+    CHECK(gpu.Used(MemoryClass::kGraph) == ReservedByDriver());
+    CUdeviceptr rest = 0;  // room for what neither can add is not kept from others
+    REQUIRE(cuMemAlloc_v2(&rest, gpu.Room()) == CUDA_SUCCESS);
+    CHECK(cuMemFree_v2(rest) == CUDA_SUCCESS);
+  }
+  CHECK(gpu.Used() == base);
+}
+
+TEST_CASE("A launch that the driver refuses leaves no room taken, and an upload is charged like a launch") {
+  Gpu& gpu = Gpu::Get();
+  const std::uint64_t base = gpu.Used();
+  {
+    Graph graph({100 * kMiB});
+    {
+      const Failing failing("cuGraphLaunch", CUDA_ERROR_LAUNCH_FAILED);
+      CHECK(graph.Launch() == CUDA_ERROR_LAUNCH_FAILED);
+      CHECK(gpu.Used() == base);
+    }
+    Graph large({600 * kMiB, 600 * kMiB});
+    CHECK(cuGraphUpload(large.exec(), nullptr) == CUDA_ERROR_OUT_OF_MEMORY);
+    CHECK(cuGraphUpload_ptsz(large.exec(), nullptr) == CUDA_ERROR_OUT_OF_MEMORY);
+    CHECK(cuGraphUpload(graph.exec(), nullptr) == CUDA_SUCCESS);
+    CHECK(graph.Launch() == CUDA_SUCCESS);
+  }
+  CHECK(gpu.Used() == base);
+}
+
+TEST_CASE("Every way to make a graph executable notes what it needs") {
+  Gpu& gpu = Gpu::Get();
+  const std::uint64_t base = gpu.Used();
+  CUgraph graph = nullptr;
+  CUgraphNode first = nullptr, second = nullptr;
+  auto half = OnDevice(600 * kMiB), other = half;
+  REQUIRE(cuGraphCreate(&graph, 0) == CUDA_SUCCESS);
+  REQUIRE(cuGraphAddMemAllocNode(&first, graph, nullptr, 0, &half) == CUDA_SUCCESS);
+  REQUIRE(cuGraphAddMemAllocNode(&second, graph, &first, 1, &other) == CUDA_SUCCESS);
+  CUDA_GRAPH_INSTANTIATE_PARAMS parameters{};
+  CUgraphExec execs[5] = {};
+  REQUIRE(cuGraphInstantiate(&execs[0], graph, nullptr, nullptr, 0) == CUDA_SUCCESS);
+  REQUIRE(cuGraphInstantiate_v2(&execs[1], graph, nullptr, nullptr, 0) == CUDA_SUCCESS);
+  REQUIRE(cuGraphInstantiateWithFlags(&execs[2], graph, 0) == CUDA_SUCCESS);
+  REQUIRE(cuGraphInstantiateWithParams(&execs[3], graph, &parameters) == CUDA_SUCCESS);
+  REQUIRE(cuGraphInstantiateWithParams_ptsz(&execs[4], graph, &parameters) == CUDA_SUCCESS);
+  for (CUgraphExec exec : execs) {
+    CHECK(cuGraphLaunch(exec, nullptr) == CUDA_ERROR_OUT_OF_MEMORY);
+    CHECK(cuGraphLaunch_ptsz(exec, nullptr) == CUDA_ERROR_OUT_OF_MEMORY);
+    CHECK(cuGraphExecDestroy(exec) == CUDA_SUCCESS);
+  }
+  CHECK(cuGraphDestroy(graph) == CUDA_SUCCESS);
+  CHECK(gpu.Used() == base);
+}
+
+TEST_CASE("Memory that was captured into a graph is noted like that of nodes") {
+  Gpu& gpu = Gpu::Get();
+  const std::uint64_t base = gpu.Used();
+  CUstream stream = nullptr;
+  CUgraph graph = nullptr;
+  CUgraphExec exec = nullptr;
+  CUdeviceptr pointers[2] = {};
+  REQUIRE(cuStreamCreate(&stream, CU_STREAM_NON_BLOCKING) == CUDA_SUCCESS);
+  REQUIRE(cuStreamBeginCapture_v2(stream, CU_STREAM_CAPTURE_MODE_RELAXED) == CUDA_SUCCESS);
+  for (CUdeviceptr& pointer : pointers) REQUIRE(cuMemAllocAsync(&pointer, 600 * kMiB, stream) == CUDA_SUCCESS);
+  REQUIRE(cuStreamEndCapture(stream, &graph) == CUDA_SUCCESS);
+  REQUIRE(cuGraphInstantiateWithFlags(&exec, graph, 0) == CUDA_SUCCESS);
+  CHECK(cuGraphLaunch(exec, stream) == CUDA_ERROR_OUT_OF_MEMORY);
+  CHECK(cuGraphExecDestroy(exec) == CUDA_SUCCESS);
+  CHECK(cuGraphDestroy(graph) == CUDA_SUCCESS);
+  CHECK(cuStreamDestroy_v2(stream) == CUDA_SUCCESS);
   CHECK(gpu.Used() == base);
 }
 

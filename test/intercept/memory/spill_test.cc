@@ -30,6 +30,26 @@ TEST_CASE("A share that may be larger than the device spills to managed memory, 
   })));
 }
 
+TEST_CASE("All reports of a share that spills agree on it at any fill") {
+  const Tenants tenants(kLimit, kProfile, shm::kOversubscribe);
+  CHECK(Succeeded(Child([&] {
+    Start();
+    const auto agree = [&](std::uint64_t used) {
+      std::size_t free = 0, total = 0, device_total = 0;
+      return cuMemGetInfo_v2(&free, &total) == CUDA_SUCCESS && cuDeviceTotalMem_v2(&device_total, 0) == CUDA_SUCCESS &&
+             tenants.Used() == used && total == kLimit && device_total == kLimit && free == kLimit - used;
+    };
+    bool good = agree(0);
+    std::uint64_t used = 0;
+    for (const std::uint64_t mib : {48, 48, 28, 4}) {
+      CUdeviceptr pointer = 0;
+      used += mib * kMiB;
+      good = good && cuMemAlloc_v2(&pointer, mib * kMiB) == CUDA_SUCCESS && agree(used);
+    }
+    return good;
+  })));
+}
+
 TEST_CASE("Without leave to, a share never spills: a full device refuses, and the charge is given back") {
   const Tenants tenants(kLimit, kProfile);
   CHECK(Succeeded(Child([&] {

@@ -45,6 +45,7 @@ struct GraphNode {
   CUevent event = nullptr;
   CUdeviceptr address = 0;  // of memory allocated or freed
   uint64_t bytes = 0;
+  CUmemLocation location{};  // where it is allocated
 };
 
 struct Graph {

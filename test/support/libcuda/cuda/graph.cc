@@ -166,7 +166,11 @@ FAKE_CUDA(cuGraphAddMemAllocNode)
     return parameters->dptr == 0 ? CUDA_ERROR_OUT_OF_MEMORY : CUDA_SUCCESS;
   });
   if (taken != CUDA_SUCCESS) return taken;
-  return Add(out, graph, needs, count, {.type = CU_GRAPH_NODE_TYPE_MEM_ALLOC, .address = parameters->dptr, .bytes = parameters->bytesize});
+  return Add(out, graph, needs, count,
+             {.type = CU_GRAPH_NODE_TYPE_MEM_ALLOC,
+              .address = parameters->dptr,
+              .bytes = parameters->bytesize,
+              .location = parameters->poolProps.location});
 }
 
 FAKE_CUDA(cuGraphAddMemFreeNode)(CUgraphNode* out, CUgraph graph, const CUgraphNode* needs, size_t count, CUdeviceptr address) {
@@ -241,6 +245,7 @@ FAKE_CUDA(cuGraphMemAllocNodeGetParams)(CUgraphNode node, CUDA_MEM_ALLOC_NODE_PA
   *out = {};
   out->bytesize = Node(node)->bytes;
   out->dptr = Node(node)->address;
+  out->poolProps.location = Node(node)->location;
   return CUDA_SUCCESS;
 }
 

@@ -40,7 +40,11 @@ CUresult AllocateFrom(Driver& driver, Context& context, Pool& pool, CUdeviceptr*
 CUresult CaptureAlloc(Driver& driver, Stream& stream, size_t bytes, CUdeviceptr* out) {
   *out = driver.arena.Take(bytes);
   if (*out == 0) return CUDA_ERROR_OUT_OF_MEMORY;
-  CaptureNode(driver, stream, {.type = CU_GRAPH_NODE_TYPE_MEM_ALLOC, .address = *out, .bytes = bytes});
+  CaptureNode(driver, stream,
+              {.type = CU_GRAPH_NODE_TYPE_MEM_ALLOC,
+               .address = *out,
+               .bytes = bytes,
+               .location = {CU_MEM_LOCATION_TYPE_DEVICE, stream.context->device}});
   return CUDA_SUCCESS;
 }
 

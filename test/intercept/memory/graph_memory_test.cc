@@ -143,9 +143,10 @@ TEST_CASE("A graph whose nodes together exceed the share is never launched, thou
   const std::uint64_t base = gpu.Used();
   {
     Graph graph({600 * kMiB, 600 * kMiB}), small({kMiB});
-    const auto launches = DriverCalls("cuGraphLaunch");
-    CHECK(graph.Launch() == CUDA_ERROR_OUT_OF_MEMORY);
+    const auto launches = DriverCalls("cuGraphLaunch"), waits = DriverCalls("cuStreamSynchronize");
+    CHECK(graph.LaunchOnly() == CUDA_ERROR_OUT_OF_MEMORY);
     CHECK(DriverCalls("cuGraphLaunch") == launches);
+    CHECK(DriverCalls("cuStreamSynchronize") == waits + 1);  // what ran before it might have let go of something
     CHECK(gpu.Used() == base);
     CHECK(small.Launch() == CUDA_SUCCESS);
     CHECK(graph.Launch() == CUDA_ERROR_OUT_OF_MEMORY);
@@ -196,16 +197,17 @@ TEST_CASE("Graphs that fit together are launched again and again without letting
   Gpu& gpu = Gpu::Get();
   const std::uint64_t base = gpu.Used();
   {
-    Graph first({300 * kMiB}), second({200 * kMiB});
+    Graph first({300 * kMiB}, Graph::kKeeps), second({200 * kMiB}, Graph::kKeeps);
+    const auto launch = [](Graph& graph) { return graph.Launch() == CUDA_SUCCESS; };
+    const auto free = [](Graph& graph) { return cuMemFree_v2(graph.pointers()[0]) == CUDA_SUCCESS; };
     const auto trims = DriverCalls("cuDeviceGraphMemTrim");
-    for (int i = 0; i < 10; ++i) {
-      CHECK(first.Launch() == CUDA_SUCCESS);
-      CHECK(second.Launch() == CUDA_SUCCESS);
-    }
+    CHECK((launch(first) && launch(second)));
+    CUdeviceptr rest = 0;  // each has its own now: neither can add anything, and nothing is kept from others for it
+    REQUIRE(cuMemAlloc_v2(&rest, gpu.Room()) == CUDA_SUCCESS);
+    for (int i = 0; i < 10; ++i) CHECK((free(first) && launch(first) && free(second) && launch(second)));
+    CHECK((free(first) && free(second)));
     CHECK(DriverCalls("cuDeviceGraphMemTrim") == trims);
     CHECK(gpu.Used(MemoryClass::kGraph) == ReservedByDriver());
-    CUdeviceptr rest = 0;  // room for what neither can add is not kept from others
-    REQUIRE(cuMemAlloc_v2(&rest, gpu.Room()) == CUDA_SUCCESS);
     CHECK(cuMemFree_v2(rest) == CUDA_SUCCESS);
   }
   CHECK(gpu.Used() == base);
@@ -252,6 +254,26 @@ TEST_CASE("Every way to make a graph executable notes what it needs") {
     CHECK(cuGraphExecDestroy(exec) == CUDA_SUCCESS);
   }
   CHECK(cuGraphDestroy(graph) == CUDA_SUCCESS);
+  CHECK(gpu.Used() == base);
+}
+
+TEST_CASE("Memory of graphs within a graph is noted too") {
+  Gpu& gpu = Gpu::Get();
+  const std::uint64_t base = gpu.Used();
+  CUgraph outer = nullptr, inner = nullptr;
+  CUgraphNode node = nullptr, before = nullptr;
+  CUgraphExec exec = nullptr;
+  auto half = OnDevice(600 * kMiB), other = half;
+  REQUIRE(cuGraphCreate(&outer, 0) == CUDA_SUCCESS);
+  REQUIRE(cuGraphCreate(&inner, 0) == CUDA_SUCCESS);
+  REQUIRE(cuGraphAddMemAllocNode(&before, outer, nullptr, 0, &half) == CUDA_SUCCESS);
+  REQUIRE(cuGraphAddMemAllocNode(&node, inner, nullptr, 0, &other) == CUDA_SUCCESS);
+  REQUIRE(cuGraphAddChildGraphNode(&node, outer, &before, 1, inner) == CUDA_SUCCESS);
+  REQUIRE(cuGraphInstantiateWithFlags(&exec, outer, 0) == CUDA_SUCCESS);
+  CHECK(cuGraphLaunch(exec, nullptr) == CUDA_ERROR_OUT_OF_MEMORY);
+  CHECK(cuGraphExecDestroy(exec) == CUDA_SUCCESS);
+  CHECK(cuGraphDestroy(outer) == CUDA_SUCCESS);
+  CHECK(cuGraphDestroy(inner) == CUDA_SUCCESS);
   CHECK(gpu.Used() == base);
 }
 

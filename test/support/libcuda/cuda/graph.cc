@@ -249,6 +249,12 @@ FAKE_CUDA(cuGraphMemAllocNodeGetParams)(CUgraphNode node, CUDA_MEM_ALLOC_NODE_PA
   return CUDA_SUCCESS;
 }
 
+FAKE_CUDA(cuGraphChildGraphNodeGetGraph)(CUgraphNode node, CUgraph* out) {
+  if (node == nullptr || out == nullptr || Node(node)->child == nullptr) return CUDA_ERROR_INVALID_VALUE;
+  *out = Node(node)->child;
+  return CUDA_SUCCESS;
+}
+
 FAKE_CUDA(cuGraphMemFreeNodeGetParams)(CUgraphNode node, CUdeviceptr* out) {
   return node == nullptr || out == nullptr ? CUDA_ERROR_INVALID_VALUE : (*out = Node(node)->address, CUDA_SUCCESS);
 }

@@ -30,6 +30,7 @@ set(zig ${CMAKE_COMMAND} -E env ZIG_GLOBAL_CACHE_DIR=${CMAKE_SOURCE_DIR}/build/z
 
 function(partage_zig_variant target triple library default)
   set(objects)
+  set(controller)
   foreach(source IN LISTS ARGN)
     cmake_path(ABSOLUTE_PATH source BASE_DIRECTORY ${CMAKE_CURRENT_SOURCE_DIR} NORMALIZE)
     cmake_path(RELATIVE_PATH source BASE_DIRECTORY ${CMAKE_SOURCE_DIR}/src OUTPUT_VARIABLE name)
@@ -39,6 +40,11 @@ function(partage_zig_variant target triple library default)
     set(size)
     if(name MATCHES "/(${zig_for_size})$")
       set(size -Os)
+    endif()
+    # The controller keeps the code it gets here (for 0.1 ns a launch), so that the simulator can run that very code.
+    if(name MATCHES "intercept/limiter/(bucket|cost_model|governor|limiter|rate|sampler)\\.cc$")
+      set(size -fno-lto)
+      list(APPEND controller ${object})
     endif()
     add_custom_command(OUTPUT ${object} DEPENDS ${source} DEPFILE ${object}.d
       COMMAND ${zig} c++ -target ${triple} ${zig_compile} ${size} -MD -MF ${object}.d -MT ${object} -c ${source} -o ${object}
@@ -51,6 +57,7 @@ function(partage_zig_variant target triple library default)
     COMMAND ${zig} cc -target ${triple} ${zig_link} ${objects} -o ${library}
     COMMENT "zig ${triple} libpartage.so")
   add_custom_target(${target} ${default} DEPENDS ${library})
+  set(zig_controller ${controller} PARENT_SCOPE)
 endfunction()
 
 # partage_zig_library(SOURCES …): of this folder, together with src/shm.
@@ -64,5 +71,11 @@ function(partage_zig_library)
   endif()
   file(GLOB shm CONFIGURE_DEPENDS ${CMAKE_SOURCE_DIR}/src/shm/*.cc)
   partage_zig_variant(partage_library x86_64-linux-gnu.2.17 ${PARTAGE_LIBRARY} ALL ${ARG_SOURCES} ${shm})
+  # The limiter's controller as the library has it, object file for object file, for the simulator.
+  set_source_files_properties(${zig_controller} PROPERTIES EXTERNAL_OBJECT ON GENERATED ON)
+  add_library(partage_intercept_limiter_shipped STATIC ${zig_controller})
+  set_target_properties(partage_intercept_limiter_shipped PROPERTIES LINKER_LANGUAGE CXX)
+  target_link_libraries(partage_intercept_limiter_shipped PUBLIC partage_flags partage_shm)
+  add_dependencies(partage_intercept_limiter_shipped partage_library)
   partage_zig_variant(partage_library_aarch64 aarch64-linux-gnu.2.17 ${PARTAGE_LIBRARY_AARCH64} "" ${ARG_SOURCES} ${shm})
 endfunction()

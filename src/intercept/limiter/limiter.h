@@ -34,7 +34,7 @@ struct Admission {
   int64_t cost_ns;
 };
 
-/// Holds the launches of a process to their container's share of GPU time. The same code runs in the library and in the simulator: time, events
+/// Holds the launches of a process to their container's share of GPU time. The same object files are in the library and in the simulator: time, events
 /// and the share are handed in, and nothing sleeps here.
 ///
 ///     Admission launch = limiter.Begin(thread, key, cell, device, true, now());  // unless Fast() said go

@@ -1,9 +1,14 @@
 // SPDX-License-Identifier: Apache-2.0
 // Stream-ordered memory: a pool is charged for what it has reserved, free blocks included, as the driver reports it after each growth. Room for
 // that growth is reserved before the driver is asked. Pools of host memory and imported pools are not known to the table and cost nothing here.
+#include <sys/syscall.h>
+#include <time.h>
+#include <unistd.h>
+
 #include "intercept/hook.h"
 #include "intercept/memory/ledger.h"
 #include "intercept/memory/reserve.h"
+#include "shm/process.h"
 
 namespace partage::intercept {
 namespace {
@@ -48,6 +53,18 @@ std::uint64_t Room(int device, CUmemoryPool pool, std::uint64_t bytes) {
   return Afford(device, MemoryClass::kPool, bytes) ? bytes : kNoRoom;
 }
 
+/// Room where there was none: others may hold it for whole chunks while they ask the driver, which takes microseconds as a rule. Waits some milliseconds.
+std::uint64_t AwaitRoom(int device, std::uint64_t bytes) {
+  const shm::KeepErrno keep;
+  constexpr int kLooks = 20;
+  constexpr timespec kPause{0, 50'000};
+  for (int looks = 0; looks < kLooks && bytes <= MemoryLimit(device); ++looks) {
+    syscall(SYS_clock_nanosleep, CLOCK_MONOTONIC, 0, &kPause, nullptr);
+    if (Reserve(device, MemoryClass::kPool, bytes)) return bytes;
+  }
+  return kNoRoom;
+}
+
 /// The pool has grown by `excess` bytes more than there was room for. True when the device has them after all; false: the caller must undo.
 bool Outgrown(int device, std::uint64_t excess) {
   if (Afford(device, MemoryClass::kPool, excess)) return true;
@@ -69,7 +86,8 @@ template <class Allocate>
 CUresult FromPool(unsigned index, CUmemoryPool handle, CUdeviceptr* pointer, std::uint64_t bytes, CUstream stream, Allocate&& allocate) {
   Pool& pool = g_pools.At(index);
   const int device = static_cast<int>(pool.device);
-  const std::uint64_t room = Room(device, handle, bytes);
+  std::uint64_t room = Room(device, handle, bytes);
+  if (room == kNoRoom) room = AwaitRoom(device, bytes);
   if (room == kNoRoom) return CUDA_ERROR_OUT_OF_MEMORY;
   {
     const Locked locked(pool.lock);

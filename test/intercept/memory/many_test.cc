@@ -2,6 +2,11 @@
 // More pools and contexts than the tables hold, and pools that nobody made.
 #include <catch2/catch.hpp>
 
+#include <fcntl.h>
+#include <unistd.h>
+
+#include <cstdio>
+#include <cstdlib>
 #include <vector>
 
 #include "test/intercept/memory/gpu.h"
@@ -77,6 +82,48 @@ TEST_CASE("A context that there is no place left to account for is not made, and
     for (CUcontext each : contexts) good = cuCtxDestroy_v2(each) == CUDA_SUCCESS && good;
     return good && tenants.Used() == base;
   })));
+}
+
+/// Holds all that is left of the share for a third of a millisecond, again and again, as a neighbour does whose pool may grow.
+void HoldAgainAndAgain(int until) {
+  shm::Region region;
+  if (region.OpenOrCreate(getenv("PARTAGE_USAGE")) != shm::Fault::kNone || region.Claim() != shm::Fault::kNone) return;
+  char byte = 0;
+  while (read(until, &byte, 1) < 0) {
+    const std::uint64_t room = kLimit - region.Used(0);
+    const bool held = region.Reserve(0, shm::MemoryClass::kPool, room, kLimit);
+    usleep(300);
+    if (held) region.Refund(0, shm::MemoryClass::kPool, room);
+    usleep(300);
+  }
+}
+
+TEST_CASE("Room that a neighbour holds for a moment is waited for before a pool is refused") {
+  const Tenants tenants(kLimit, "device memory=16G");
+  int stop[2];
+  REQUIRE(pipe2(stop, O_NONBLOCK) == 0);
+  const pid_t neighbour = Child([&] { return HoldAgainAndAgain(stop[0]), true; });
+  const pid_t asking = Child([&] {
+    Start();
+    int refused[2] = {};
+    for (int i = 0; i < 400; ++i) {
+      CUdeviceptr pointer = 0;
+      for (const bool pool : {false, true}) {
+        if ((pool ? cuMemAllocAsync(&pointer, kMiB, nullptr) : cuMemAlloc_v2(&pointer, kMiB)) == CUDA_SUCCESS) {
+          cuMemFree_v2(pointer), cuCtxSynchronize();
+        } else {
+          ++refused[pool ? 1 : 0];
+        }
+        usleep(50);
+      }
+    }
+    std::printf("refused of 400 each: memory %d, pool %d\n", refused[0], refused[1]);
+    std::fflush(stdout);
+    return refused[0] > 10 && refused[1] < refused[0] / 2;
+  });
+  CHECK(Succeeded(asking));
+  REQUIRE(write(stop[1], "", 1) == 1);
+  CHECK(Succeeded(neighbour));
 }
 
 }  // namespace

@@ -3,7 +3,9 @@
 #include <catch2/catch.hpp>
 
 #include <cstdint>
+#include <cstring>
 
+#include "shm/limits.h"
 #include "test/support/libcuda/client.h"
 #include "test/support/temp_folder.h"
 
@@ -59,12 +61,24 @@ TEST_CASE("The old interface tells the share too, and takes a null output as the
 
 TEST_CASE("A share beyond 4 GiB reads as the most that 32 bits can say, not as what is left of it above them") {
   const test::TempFolder folder;
-  CHECK(Child(With(folder, "5g"), [] {
-          CUcontext context = nullptr;
-          Expect(cuInit(0) == CUDA_SUCCESS && cuCtxCreate_v2(&context, 0, 0) == CUDA_SUCCESS);
-          const Told told = Ask();
-          Expect(told.total == UINT32_MAX && told.of_device == UINT32_MAX && told.free == UINT32_MAX);
-        }).Good());
+  // Larger than the device, so that the driver's own narrow figures do not bound it.
+  shm::LimitsContent content;
+  content.devices = 1;
+  std::strcpy(content.device[0].uuid, "GPU-5eed0000-0000-4000-8000-000000000001");
+  content.device[0].memory_bytes = std::uint64_t{20} << 30;
+  content.device[0].flags = shm::kOversubscribe;
+  REQUIRE(shm::WriteLimits((folder.path() + "/limits").c_str(), content) == shm::Fault::kNone);
+  for (const Child::Environment& shares :
+       {Child::Environment{{"CUDA_DEVICE_MEMORY_LIMIT", "5g"}}, {{"PARTAGE_LIMITS", folder.path() + "/limits"}}}) {
+    Child::Environment environment = shares;
+    environment.insert({{"PARTAGE_USAGE", folder.path() + "/usage"}, {"FAKE_CUDA", "device memory=16G"}});
+    CHECK(Child(environment, [] {
+            CUcontext context = nullptr;
+            Expect(cuInit(0) == CUDA_SUCCESS && cuCtxCreate_v2(&context, 0, 0) == CUDA_SUCCESS);
+            const Told told = Ask();
+            Expect(told.total == UINT32_MAX && told.of_device == UINT32_MAX && told.free == UINT32_MAX);
+          }).Good());
+  }
 }
 
 }  // namespace partage::intercept

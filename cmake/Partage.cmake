@@ -87,7 +87,7 @@ endfunction()
 # partage_test(NAME [SEPARATE] [BUSY] [ONE_THREAD] [SECONDS N] LABEL unit|contract|integration SOURCES … LINK …): one Catch2 program, each TEST_CASE a ctest.
 # SECONDS: what one test case may take on a busy machine, 120 unless told. ONE_THREAD: on demand only for the ThreadSanitizer, which has nothing to see there.
 # With a sanitizer, integration tests are built only on demand (PARTAGE_SANITIZE_INTEGRATION): sockets and time-outs under one take long. So do test cases
-# tagged [minutes], which run without sanitizers only; others must walk the same code.
+# tagged [minutes], which run without sanitizers only; others must walk the same code. One that says "SKIPPED: " (test/support/skip.h) counts as skipped.
 function(partage_test name)
   cmake_parse_arguments(ARG "SEPARATE;BUSY;ONE_THREAD" "LABEL;SECONDS" "SOURCES;LINK" ${ARGN})
   if(NOT ARG_SECONDS)
@@ -110,5 +110,6 @@ function(partage_test name)
   if(PARTAGE_SANITIZE)
     set(spec TEST_SPEC "~[minutes]")
   endif()
-  catch_discover_tests(${name} ${spec} TEST_PREFIX "${PARTAGE_TEST_PREFIX}${name}: " EXTRA_ARGS --warn NoTests PROPERTIES LABELS ${ARG_LABEL} TIMEOUT ${ARG_SECONDS})
+  catch_discover_tests(${name} ${spec} TEST_PREFIX "${PARTAGE_TEST_PREFIX}${name}: " EXTRA_ARGS --warn NoTests PROPERTIES
+    LABELS ${ARG_LABEL} TIMEOUT ${ARG_SECONDS} SKIP_REGULAR_EXPRESSION "SKIPPED: ")
 endfunction()

@@ -7,6 +7,7 @@
 #include <cstdio>
 
 #include "test/metrics/sample.h"
+#include "test/support/skip.h"
 #include "test/support/temp_folder.h"
 
 namespace partage::test {
@@ -30,7 +31,7 @@ constexpr auto kFindPromtool = "PATH=$PATH:" PARTAGE_SOURCE_DIR "/build/promethe
 
 TEST_CASE("promtool finds nothing to say about all that is exposed") {
   if (Shell(std::string(kFindPromtool) + "command -v promtool").status != 0) {
-    WARN("skipped: promtool is not installed (Debian package prometheus)");
+    Skipped("promtool is not installed (Debian package prometheus)");
     return;
   }
   SampleMetrics sample({.pod_series = true});

@@ -2,6 +2,7 @@
 // A program that wants the driver, in the way its first argument says. Prints one line a finding: "NAME OBJECT VALUE", OBJECT being the file that
 // holds the function found, VALUE what it answered. Linked with nothing of ours.
 #include <dlfcn.h>
+#include <sys/auxv.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -157,6 +158,16 @@ int CountWritableHeads() {
   return 0;
 }
 
+/// Who runs this, whether the kernel raised its rights, and whether the library is in it.
+int Identity() {
+  std::ifstream maps("/proc/self/maps");
+  bool mapped = false;
+  for (std::string line; std::getline(maps, line);) mapped = mapped || line.find("/libpartage.so") != std::string::npos;
+  std::printf("identity %u %u %s, libpartage.so %s\n", getuid(), geteuid(), getauxval(AT_SECURE) != 0 ? "secure" : "plain",
+              mapped ? "mapped" : "missing");
+  return 0;
+}
+
 }  // namespace
 
 int main(int argc, char** argv) {
@@ -176,6 +187,7 @@ int main(int argc, char** argv) {
       {"reopen", ByReopening},
       {"nvml", ByNvml},
       {"heads", CountWritableHeads},
+      {"identity", Identity},
       {"plugin", [&] { return ByPlugin(path); }},
       {"none", [] { return 0; }},
   };

@@ -93,6 +93,32 @@ std::vector<Way> LinearWays() {
   };
 }
 
+/// CUDA 2's interface, which drivers still export: addresses and sizes of 32 bits, so sizes wrap around before anybody sees them.
+std::vector<Way> OldWays() {
+  static CUdeviceptr_v1 old = 0;
+  static unsigned pitch = 0;
+  const auto free_old = [] { return cuMemFree(old); };
+  const auto narrow = [](std::uint64_t bytes) { return static_cast<unsigned>(bytes); };
+  const auto create = [=](CUarray* out, std::uint64_t n) {
+    const CUDA_ARRAY_DESCRIPTOR_v1 descriptor{narrow(n), 0, CU_AD_FORMAT_UNSIGNED_INT8, 1};
+    return cuArrayCreate(out, &descriptor);
+  };
+  const auto create_3d = [=](CUarray* out, std::uint64_t n) {
+    const CUDA_ARRAY3D_DESCRIPTOR_v1 descriptor{narrow(n), 0, 0, CU_AD_FORMAT_UNSIGNED_INT8, 1, 0};
+    return cuArray3DCreate(out, &descriptor);
+  };
+  const auto destroy = [] { return cuArrayDestroy(array); };
+  return {
+      {"cuMemAlloc", MemoryClass::kLinear, 1, [=](auto n) { return cuMemAlloc(&old, narrow(n)); }, free_old,
+       [] { return cuMemAlloc(nullptr, 8); }},
+      {"cuMemAllocPitch", MemoryClass::kLinear, 512, [=](auto n) { return cuMemAllocPitch(&old, &pitch, narrow(n), 1, 4); }, free_old,
+       [] { return cuMemAllocPitch(nullptr, nullptr, 8, 1, 4); }},
+      {"cuArrayCreate", MemoryClass::kArray, 1, [=](auto n) { return create(&array, n); }, destroy, [=] { return create(nullptr, 8); }},
+      {"cuArray3DCreate", MemoryClass::kArray, 1, [=](auto n) { return create_3d(&array, n); }, destroy,
+       [=] { return create_3d(nullptr, 8); }},
+  };
+}
+
 std::vector<Way> PoolWays() {
   return {
       {"cuMemAllocAsync", MemoryClass::kPool, Gpu::kChunk, [](auto n) { return cuMemAllocAsync(&pointer, n, stream); }, FreeStreamed,
@@ -122,6 +148,7 @@ class Ways {
     CUmemPoolProps properties{.allocType = CU_MEM_ALLOCATION_TYPE_PINNED, .location = {.type = CU_MEM_LOCATION_TYPE_DEVICE, .id = 0}};
     REQUIRE(cuMemPoolCreate(&pool, &properties) == CUDA_SUCCESS);
     for (auto& way : LinearWays()) all_.push_back(way);
+    for (auto& way : OldWays()) all_.push_back(way);
     for (auto& way : PoolWays()) all_.push_back(way);
   }
   ~Ways() {

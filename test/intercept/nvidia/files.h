@@ -3,9 +3,10 @@
 #pragma once
 
 #include <filesystem>
-#include <iostream>
 #include <string>
 #include <vector>
+
+#include "test/support/skip.h"
 
 namespace partage::test {
 
@@ -16,7 +17,7 @@ inline const std::vector<std::string> kBranches = {"470", "535", "550"};
 inline bool HaveNvidiaFiles() {
   for (const std::string& branch : kBranches) {
     if (std::filesystem::exists(kNvidia + "/" + branch + "/complete")) continue;
-    std::cout << "SKIPPED: no NVIDIA driver " << branch << " in build/nvidia; tools/fetch_nvidia.sh says why\n";
+    Skipped("no NVIDIA driver " + branch + " in build/nvidia; tools/fetch_nvidia.sh says why");
     return false;
   }
   return true;

@@ -14,18 +14,25 @@ uint64_t Key(uint64_t bytes, uint64_t alignment) { return RoundUp(bytes, 512) + 
 
 }  // namespace
 
+bool Arena::MapAt(uint64_t address, uint64_t size, int protection, int more_flags) {
+  void* memory = mmap(reinterpret_cast<void*>(address), size, protection, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE | more_flags, -1, 0);
+  if (memory == MAP_FAILED) return false;
+  madvise(memory, size, MADV_DONTDUMP);
+  writable_ = protection != PROT_NONE;
+  begin_ = RoundUp(reinterpret_cast<uint64_t>(memory), uint64_t{2} << 20);
+  end_ = reinterpret_cast<uint64_t>(memory) + size;
+  next_ = begin_;
+  return true;
+}
+
 void Arena::Map() {
-  constexpr int kFlags = MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE;
+  if (wanted_ != 0) {
+    MapAt(wanted_, wanted_size_, PROT_READ | PROT_WRITE, MAP_FIXED_NOREPLACE);
+    return;
+  }
   for (uint64_t size = uint64_t{1} << 42; size >= uint64_t{1} << 36; size >>= 2) {
     for (const int protection : {PROT_READ | PROT_WRITE, PROT_NONE}) {
-      void* memory = mmap(nullptr, size, protection, kFlags, -1, 0);
-      if (memory == MAP_FAILED) continue;
-      madvise(memory, size, MADV_DONTDUMP);
-      writable_ = protection != PROT_NONE;
-      begin_ = RoundUp(reinterpret_cast<uint64_t>(memory), uint64_t{2} << 20);
-      end_ = reinterpret_cast<uint64_t>(memory) + size;
-      next_ = begin_;
-      return;
+      if (MapAt(0, size, protection, 0)) return;
     }
   }
 }

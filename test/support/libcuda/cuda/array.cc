@@ -82,6 +82,16 @@ FAKE_CUDA(cuArray3DCreate_v2)(CUarray* out, const CUDA_ARRAY3D_DESCRIPTOR* descr
   return descriptor == nullptr ? CUDA_ERROR_INVALID_VALUE : Create(out, *descriptor, 1);
 }
 
+FAKE_CUDA(cuArrayCreate)(CUarray* out, const CUDA_ARRAY_DESCRIPTOR_v1* d) {
+  if (d == nullptr) return CUDA_ERROR_INVALID_VALUE;
+  return Create(out, Widen({d->Width, d->Height, d->Format, d->NumChannels}), 1);
+}
+
+FAKE_CUDA(cuArray3DCreate)(CUarray* out, const CUDA_ARRAY3D_DESCRIPTOR_v1* d) {
+  if (d == nullptr) return CUDA_ERROR_INVALID_VALUE;
+  return Create(out, {d->Width, d->Height, d->Depth, d->Format, d->NumChannels, d->Flags}, 1);
+}
+
 FAKE_CUDA(cuMipmappedArrayCreate)(CUmipmappedArray* out, const CUDA_ARRAY3D_DESCRIPTOR* descriptor, unsigned levels) {
   return descriptor == nullptr ? CUDA_ERROR_INVALID_VALUE : Create(reinterpret_cast<CUarray*>(out), *descriptor, levels);
 }

@@ -10,6 +10,8 @@ thread_local ContextStack context_stack;
 
 namespace {
 
+constexpr size_t kHeapBytes = size_t{8} << 20;
+
 CUcontext Handle(Context* context) { return reinterpret_cast<CUcontext>(context); }
 
 Context* FindContext(Driver& driver, CUcontext handle) {
@@ -29,7 +31,16 @@ void EndContext(Driver& driver, Context& context) {
   if (!context.alive) return;
   context.alive = false;
   DropContextObjects(driver, context);
-  if (!FastMode()) Gpus::Get().Release(context.gpu, Profile::Get().context_bytes);
+  if (!FastMode()) Gpus::Get().Release(context.gpu, Profile::Get().context_bytes + context.heap_bytes);
+}
+
+/// The heap of kernels' malloc takes memory of the device, beyond the size that every context has.
+CUresult ResizeHeap(Context& context, uint64_t bytes) {
+  const uint64_t wanted = bytes > kHeapBytes ? bytes - kHeapBytes : 0;
+  if (wanted > context.heap_bytes && !Gpus::Get().Reserve(context.gpu, wanted - context.heap_bytes)) return CUDA_ERROR_OUT_OF_MEMORY;
+  if (wanted < context.heap_bytes) Gpus::Get().Release(context.gpu, context.heap_bytes - wanted);
+  context.heap_bytes = wanted;
+  return CUDA_SUCCESS;
 }
 
 CUresult Create(CUcontext* out, unsigned flags, CUdevice device, unsigned version) {
@@ -209,13 +220,18 @@ FAKE_CUDA(cuCtxGetLimit)(size_t* value, CUlimit limit) {
   return InContext([&](Driver&, Context& context) {
     if (value == nullptr) return CUDA_ERROR_INVALID_VALUE;
     const auto found = context.limits.find(limit);
-    *value = found != context.limits.end() ? found->second : limit == CU_LIMIT_STACK_SIZE ? 1024 : size_t{8} << 20;
+    *value = found != context.limits.end() ? found->second : limit == CU_LIMIT_STACK_SIZE ? 1024 : kHeapBytes;
     return CUDA_SUCCESS;
   });
 }
 
 FAKE_CUDA(cuCtxSetLimit)(CUlimit limit, size_t value) {
-  return InContext([&](Driver&, Context& context) { return context.limits[limit] = value, CUDA_SUCCESS; });
+  return InContext([&](Driver&, Context& context) {
+    if (limit == CU_LIMIT_MALLOC_HEAP_SIZE && !FastMode()) {
+      if (const CUresult error = ResizeHeap(context, value); error != CUDA_SUCCESS) return error;
+    }
+    return context.limits[limit] = value, CUDA_SUCCESS;
+  });
 }
 
 FAKE_CUDA(cuCtxGetStreamPriorityRange)(int* least, int* greatest) {

@@ -64,6 +64,9 @@ int Attribute(const DeviceSpec& spec, CUdevice_attribute attribute) {
   }
 }
 
+/// Of CUDA 2's interface: the most that 32 bits can say.
+unsigned Narrow(size_t bytes) { return bytes > UINT32_MAX ? UINT32_MAX : static_cast<unsigned>(bytes); }
+
 }  // namespace
 
 FAKE_CUDA(cuDeviceGetCount)(int* count) {
@@ -143,6 +146,13 @@ FAKE_CUDA(cuDeviceTotalMem_v2)(size_t* bytes, CUdevice device) {
   });
 }
 
+FAKE_CUDA(cuDeviceTotalMem)(unsigned* bytes, CUdevice device) {
+  size_t wide = 0;
+  const CUresult result = fake_cuDeviceTotalMem_v2(bytes == nullptr ? nullptr : &wide, device);
+  if (result == CUDA_SUCCESS) *bytes = Narrow(wide);
+  return result;
+}
+
 FAKE_CUDA(cuMemGetInfo_v2)(size_t* free, size_t* total) {
   if (FastMode()) {
     *free = *total = kFastMemory;
@@ -154,6 +164,14 @@ FAKE_CUDA(cuMemGetInfo_v2)(size_t* free, size_t* total) {
   if (free != nullptr) *free = capacity - Gpus::Get().UsedBytes(context->gpu);
   if (total != nullptr) *total = capacity;
   return CUDA_SUCCESS;
+}
+
+FAKE_CUDA(cuMemGetInfo)(unsigned* free, unsigned* total) {
+  size_t wide_free = 0, wide_total = 0;
+  const CUresult result = fake_cuMemGetInfo_v2(&wide_free, &wide_total);
+  if (result == CUDA_SUCCESS && free != nullptr) *free = Narrow(wide_free);
+  if (result == CUDA_SUCCESS && total != nullptr) *total = Narrow(wide_total);
+  return result;
 }
 
 }  // namespace partage::fake_gpu

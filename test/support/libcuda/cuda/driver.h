@@ -66,6 +66,7 @@ struct Context {
   unsigned version = 0;
   uint64_t id = 0;
   std::map<unsigned, size_t> limits;
+  uint64_t heap_bytes = 0;  // device memory for kernels' malloc beyond what every context has
 };
 
 /// A capture into a graph, shared by the streams that take part.
@@ -127,6 +128,7 @@ struct Allocation {
   CUdevice device = 0;
   Context* context = nullptr;
   Pool* pool = nullptr;
+  bool low = false;  // its address has 32 bits
 };
 
 /// What a cuMemCreate handle stands for: gone when neither handles nor mappings are left.
@@ -192,6 +194,7 @@ struct Driver {
   std::map<CUdeviceptr, Allocation> memory;
   std::map<void*, size_t> host_memory;
   Arena arena;
+  Arena low_arena{uint64_t{1} << 30, uint64_t{3} << 30};  // addresses of CUDA 2's interface, which have 32 bits
   Handles<CUmemoryPool, Pool> pools;
   std::vector<CUmemoryPool> default_pools, current_pools;  // by ordinal
   std::map<CUmemGenericAllocationHandle, std::shared_ptr<Physical>> physical;

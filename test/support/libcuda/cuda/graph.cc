@@ -189,6 +189,11 @@ FAKE_CUDA(cuGraphAddNode_v2)
   return fake_cuGraphAddNode(out, graph, needs, count, parameters);
 }
 
+FAKE_CUDA(cuGraphAddNode_v3)
+(CUgraphNode* out, CUgraph graph, const CUgraphNode* needs, const CUgraphEdgeData*, size_t count, CUgraphNodeParams* parameters) {
+  return fake_cuGraphAddNode(out, graph, needs, count, parameters);
+}
+
 FAKE_CUDA(cuGraphGetNodes)(CUgraph handle, CUgraphNode* nodes, size_t* count) {
   return InDriver([&](Driver& driver) {
     const Graph* graph = driver.graphs.Find(handle);
@@ -273,11 +278,5 @@ FAKE_CUDA(cuGraphExecDestroy)(CUgraphExec exec) {
 
 FAKE_CUDA(cuGraphExecUpdate)(CUgraphExec exec, CUgraph graph, CUgraphNode*, CUgraphExecUpdateResult*) { return Update(exec, graph); }
 FAKE_CUDA(cuGraphExecUpdate_v2)(CUgraphExec exec, CUgraph graph, CUgraphExecUpdateResultInfo*) { return Update(exec, graph); }
-
-FAKE_CUDA(cuGraphUpload)(CUgraphExec exec, CUstream) {
-  return InContext(
-      [&](Driver& driver, Context&) { return driver.graph_execs.Find(exec) == nullptr ? CUDA_ERROR_INVALID_VALUE : CUDA_SUCCESS; });
-}
-FAKE_CUDA_SAME(cuGraphUpload_ptsz, cuGraphUpload);
 
 }  // namespace partage::fake_gpu

@@ -46,6 +46,18 @@ CUresult RunMemory(Driver& driver, Context& context, const GraphExec& exec) {
   return CUDA_SUCCESS;
 }
 
+/// The most that a run uses at one time, beyond what is used now.
+uint64_t MostUsed(const GraphExec& exec) {
+  std::map<CUdeviceptr, uint64_t> live;
+  uint64_t used = 0, most = 0;
+  for (const GraphNode& node : exec.nodes) {
+    if (node.type == CU_GRAPH_NODE_TYPE_MEM_ALLOC) used += live[node.address] = node.bytes;
+    if (node.type == CU_GRAPH_NODE_TYPE_MEM_FREE) used -= live[node.address], live.erase(node.address);
+    most = std::max(most, used);
+  }
+  return most;
+}
+
 int64_t Sum(const std::vector<GraphNode>& nodes) {
   int64_t ns = 0;
   for (const GraphNode& node : nodes) ns += node.ns;
@@ -151,6 +163,20 @@ bool CaptureNode(Driver& driver, Stream& stream, const GraphNode& node) {
 
 FAKE_CUDA(cuGraphLaunch)(CUgraphExec exec, CUstream stream) { return LaunchGraph(exec, stream); }
 FAKE_CUDA_SAME(cuGraphLaunch_ptsz, cuGraphLaunch);
+
+// Takes the memory of the next run beforehand.
+FAKE_CUDA(cuGraphUpload)(CUgraphExec handle, CUstream) {
+  return InContext([&](Driver& driver, Context& context) {
+    const GraphExec* exec = driver.graph_execs.Find(handle);
+    if (exec == nullptr) return CUDA_ERROR_INVALID_VALUE;
+    GraphMemory& memory = driver.graph_memory[static_cast<size_t>(context.device)];
+    const uint64_t used = memory.used;
+    if (!GrowTo(memory, context.gpu, used + MostUsed(*exec))) return CUDA_ERROR_OUT_OF_MEMORY;
+    memory.used = used;
+    return CUDA_SUCCESS;
+  });
+}
+FAKE_CUDA_SAME(cuGraphUpload_ptsz, cuGraphUpload);
 
 FAKE_CUDA(cuStreamBeginCapture_v2)(CUstream stream, CUstreamCaptureMode) { return BeginCapture(stream, nullptr); }
 FAKE_CUDA_SAME(cuStreamBeginCapture_v2_ptsz, cuStreamBeginCapture_v2);

@@ -9,7 +9,7 @@ namespace {
 
 constexpr size_t kPitchAlignment = 512;
 
-CUresult AllocateLinear(CUdeviceptr* out, size_t bytes, MemoryKind kind) {
+CUresult AllocateLinear(CUdeviceptr* out, size_t bytes, MemoryKind kind, bool low = false) {
   return InContext([&](Driver& driver, Context& context) {
     if (out == nullptr || bytes == 0) return CUDA_ERROR_INVALID_VALUE;
     // Managed memory may exceed the device: what does not fit lives on the host.
@@ -18,12 +18,21 @@ CUresult AllocateLinear(CUdeviceptr* out, size_t bytes, MemoryKind kind) {
       if (kind != MemoryKind::kManaged) return CUDA_ERROR_OUT_OF_MEMORY;
       taken = 0;
     }
-    *out = AddAllocation(driver,
-                         {.kind = kind, .size = bytes, .taken = taken, .gpu = context.gpu, .device = context.device, .context = &context});
+    *out = AddAllocation(
+        driver,
+        {.kind = kind, .size = bytes, .taken = taken, .gpu = context.gpu, .device = context.device, .context = &context, .low = low});
     if (*out != 0) return CUDA_SUCCESS;
     Gpus::Get().Release(context.gpu, taken);
     return CUDA_ERROR_OUT_OF_MEMORY;
   });
+}
+
+CUresult AllocatePitched(CUdeviceptr* out, size_t* pitch, size_t width, size_t height, unsigned element, bool low) {
+  if (pitch == nullptr || width == 0 || height == 0 || (element != 4 && element != 8 && element != 16)) return CUDA_ERROR_INVALID_VALUE;
+  const size_t row = RoundUp(width, kPitchAlignment);
+  const CUresult result = AllocateLinear(out, row * height, MemoryKind::kLinear, low);
+  if (result == CUDA_SUCCESS) *pitch = row;
+  return result;
 }
 
 CUresult AllocateFast(CUdeviceptr* out, size_t bytes) {
@@ -67,7 +76,7 @@ bool PointerAttribute(Driver& driver, CUdeviceptr pointer, CUpointer_attribute a
 }  // namespace
 
 CUdeviceptr AddAllocation(Driver& driver, const Allocation& allocation) {
-  const CUdeviceptr address = driver.arena.Take(allocation.size);
+  const CUdeviceptr address = (allocation.low ? driver.low_arena : driver.arena).Take(allocation.size);
   if (address != 0) driver.memory[address] = allocation;
   return address;
 }
@@ -81,7 +90,7 @@ bool FreeAllocation(Driver& driver, CUdeviceptr address) {
   if (allocation.kind == MemoryKind::kGraph) {
     driver.graph_memory[static_cast<size_t>(allocation.device)].used -= allocation.size;  // its address stays its node's
   } else {
-    driver.arena.Give(address, allocation.size);
+    (allocation.low ? driver.low_arena : driver.arena).Give(address, allocation.size);
   }
   driver.memory.erase(found);
   return true;
@@ -104,11 +113,7 @@ FAKE_CUDA(cuMemAllocManaged)(CUdeviceptr* out, size_t bytes, unsigned flags) {
 }
 
 FAKE_CUDA(cuMemAllocPitch_v2)(CUdeviceptr* out, size_t* pitch, size_t width, size_t height, unsigned element) {
-  if (pitch == nullptr || width == 0 || height == 0 || (element != 4 && element != 8 && element != 16)) return CUDA_ERROR_INVALID_VALUE;
-  const size_t row = RoundUp(width, kPitchAlignment);
-  const CUresult result = AllocateLinear(out, row * height, MemoryKind::kLinear);
-  if (result == CUDA_SUCCESS) *pitch = row;
-  return result;
+  return AllocatePitched(out, pitch, width, height, element, false);
 }
 
 FAKE_CUDA(cuMemFree_v2)(CUdeviceptr address) {
@@ -127,6 +132,27 @@ FAKE_CUDA(cuMemFree_v2)(CUdeviceptr address) {
   Gpus::Get().Wait(gpu, mark);  // work that uses it must end first
   return InContext([&](Driver& driver, Context&) { return FreeAllocation(driver, address) ? CUDA_SUCCESS : CUDA_ERROR_INVALID_VALUE; });
 }
+
+// CUDA 2's: addresses and sizes of 32 bits.
+FAKE_CUDA(cuMemAlloc)(CUdeviceptr_v1* out, unsigned bytes) {
+  CUdeviceptr address = 0;
+  const CUresult result = AllocateLinear(out == nullptr ? nullptr : &address, bytes, MemoryKind::kLinear, true);
+  if (result == CUDA_SUCCESS) *out = static_cast<CUdeviceptr_v1>(address);
+  return result;
+}
+
+FAKE_CUDA(cuMemAllocPitch)(CUdeviceptr_v1* out, unsigned* pitch, unsigned width, unsigned height, unsigned element) {
+  CUdeviceptr address = 0;
+  size_t row = 0;
+  const CUresult result =
+      AllocatePitched(out == nullptr ? nullptr : &address, pitch == nullptr ? nullptr : &row, width, height, element, true);
+  if (result != CUDA_SUCCESS) return result;
+  *out = static_cast<CUdeviceptr_v1>(address);
+  *pitch = static_cast<unsigned>(row);
+  return CUDA_SUCCESS;
+}
+
+FAKE_CUDA(cuMemFree)(CUdeviceptr_v1 address) { return fake_cuMemFree_v2(address); }
 
 FAKE_CUDA(cuMemGetAddressRange_v2)(CUdeviceptr* base, size_t* size, CUdeviceptr address) {
   return InContext([&](Driver& driver, Context&) {

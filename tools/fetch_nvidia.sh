@@ -1,11 +1,11 @@
 #!/usr/bin/env bash
 # SPDX-License-Identifier: Apache-2.0
 # fetch_nvidia.sh: NVIDIA's own files for tests that compare with them, into build/nvidia: driver libraries and nvidia-smi of three branches from Debian's
-# non-free, headers of three CUDA versions and NVML from PyPI. They are NVIDIA's: never committed, never shipped. Ends with 77 and the reason when a
+# non-free, headers of CUDA and NVML of three versions from PyPI. They are NVIDIA's: never committed, never shipped. Ends with 77 and the reason when a
 # registry does not have them or cannot be reached; what is there already is not fetched again.
 #
 #   build/nvidia/{470,535,550}/usr/…       as in the packages libcuda1, libnvidia-ml1 and nvidia-smi
-#   build/nvidia/headers/{11.8,12.9,13.5}/cuda.h, build/nvidia/headers/nvml/nvml.h
+#   build/nvidia/headers/{11.8,12.9,13.5}/cuda.h, build/nvidia/headers/nvml{-11.8,,-13.5}/nvml.h
 #   build/nvidia/runtime/{11.8,12.9,13.5}/libcudart.so.*
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
@@ -73,5 +73,7 @@ fi
 fetch_wheel nvidia-cuda-runtime-cu11==11.8.89 cuda.h 11.8
 fetch_wheel nvidia-cuda-runtime-cu12==12.9.79 cuda.h 12.9
 fetch_wheel nvidia-cuda-runtime==13.5.37 cuda.h 13.5
+fetch_wheel nvidia-nvml-dev-cu11==11.8.86 nvml.h nvml-11.8
 fetch_wheel nvidia-nvml-dev-cu12==12.9.79 nvml.h nvml
+fetch_wheel nvidia-nvml-dev==13.5.37 nvml.h nvml-13.5
 echo "NVIDIA's files are in build/nvidia"

@@ -30,6 +30,12 @@ class Bench {
   Ran Bare(const std::vector<std::string>& command) const { return Run(command, bare_); }
   Ran Limited(const std::vector<std::string>& command) const { return Run(command, limited_); }
   Ran ByCopy(const std::vector<std::string>& command) const { return Run(command, by_copy_); }
+  /// With every symbol of every library looked up when it is loaded.
+  Ran BoundAtOnce(const std::vector<std::string>& command, bool limited) const {
+    Environment environment = limited ? limited_ : bare_;
+    environment["LD_BIND_NOW"] = "1";
+    return Run(command, environment);
+  }
 
  private:
   TempFolder folder_;
@@ -37,13 +43,13 @@ class Bench {
 };
 
 /// What the probe printed without us, with each hooked function's place as it has to be with us.
-std::string WithHooks(const std::string& bare) {
+std::string WithHooks(const std::string& bare, const std::string& library = "libcuda.so") {
   const std::set<std::string> hooked = ElfFile(PARTAGE_LIBRARY).exports();
   std::istringstream words(bare);
   std::string text;
   std::string line;
   while (std::getline(words, line)) {
-    const std::string place = "libcuda.so ";
+    const std::string place = library + " ";
     for (std::size_t at = 0; (at = line.find(place, at)) != std::string::npos; ++at) {
       const std::size_t name = at + place.size();
       if (hooked.count(line.substr(name, line.find(';', name) - name)) == 1) line.replace(at, place.size(), "libpartage.so ");
@@ -84,6 +90,34 @@ TEST_CASE("On the real drivers dlsym finds hooks for hooked names and the driver
     CheckSame(bench.Limited({kProbe, "symbols"}).out, WithHooks(bare));
     CheckSame(bench.ByCopy({kProbe, "symbols"}).out, WithHooks(bare));
     CHECK(Count(WithHooks(bare), "libpartage.so") > 40);
+  }
+}
+
+TEST_CASE("On the real drivers NVML's hooked names lead to hooks and the rest to NVML, both ways") {
+  if (!HaveNvidiaFiles()) return;
+  for (const std::string& branch : kBranches) {
+    INFO(branch);
+    const Bench bench(branch);
+    const std::string bare = bench.Bare({kProbe, "nvml-symbols"}).out, wanted = WithHooks(bare, "libnvidia-ml.so");
+    CHECK(Count(bare, "libnvidia-ml.so") > 40);
+    CHECK(Count(wanted, "libpartage.so") > 10);
+    CheckSame(bench.Limited({kProbe, "nvml-symbols"}).out, wanted);
+    CheckSame(bench.ByCopy({kProbe, "nvml-symbols"}).out, wanted);
+  }
+}
+
+TEST_CASE("On the real drivers no symbol is left unresolved, by the library or because of it") {
+  if (!HaveNvidiaFiles()) return;
+  for (const std::string& branch : kBranches) {
+    for (const char* what : {"answers", "symbols", "nvml-symbols"}) {
+      INFO(branch << " " << what);
+      const Bench bench(branch);
+      const Ran bare = bench.BoundAtOnce({kProbe, what}, false), limited = bench.BoundAtOnce({kProbe, what}, true);
+      CHECK(limited.status == 0);
+      CHECK(limited.status == bare.status);
+      CHECK(limited.err == bare.err);
+      CheckSame(limited.out, bench.Limited({kProbe, what}).out);
+    }
   }
 }
 

@@ -65,6 +65,19 @@ int ProcAddresses() {
   return 0;
 }
 
+const char* const kNvmlNames[] = {
+#define PARTAGE_NVML_FUNCTION(ret, name, params, args, since, group) #name,
+#include "intercept/api/nvml_functions.inc"
+#undef PARTAGE_NVML_FUNCTION
+};
+
+int NvmlSymbols() {
+  void* const nvml = dlopen("libnvidia-ml.so.1", RTLD_NOW);
+  if (nvml == nullptr) return std::printf("%s\n", dlerror()), 1;
+  for (const char* name : kNvmlNames) std::printf("%s: %s\n", name, Place(dlsym(nvml, name)).c_str());
+  return 0;
+}
+
 int Symbols() {
   for (const char* name : kNames) std::printf("%s: %s\n", name, Place(dlsym(g_cuda, name)).c_str());
   return 0;
@@ -120,6 +133,7 @@ int Runtime(const char* path) {
 int main(int argc, char** argv) {
   const std::string what = argc > 1 ? argv[1] : "";
   if (what == "runtime") return Runtime(argv[2]);
+  if (what == "nvml-symbols") return NvmlSymbols();
   g_cuda = dlopen("libcuda.so.1", RTLD_NOW);
   if (g_cuda == nullptr) return std::printf("%s\n", dlerror()), 1;
   if (what == "symbols") return Symbols();

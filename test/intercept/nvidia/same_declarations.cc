@@ -52,10 +52,16 @@ namespace ours = partage::intercept;
 #define SAME_FIELD(type, field)                                                                                           \
   static_assert(offsetof(ours::type, field) == offsetof(type, field) && sizeof(ours::type::field) == sizeof(type::field), \
                 "another place: " #type "." #field);
+#define SAME_PLACE(type, field) static_assert(offsetof(ours::type, field) == offsetof(type, field), "another place: " #type "." #field);
+#define DECLARED(version, name, since) \
+  static_assert((since <= version) != std::is_same_v<decltype(name), NotDeclared>, "declared by a header of another age: " #name);
 #define SAME_NUMBER(name) static_assert(static_cast<long>(ours::name) == static_cast<long>(name), "another number: " #name);
 
 #if defined(COMPARE_CUDA)
 #define PARTAGE_CUDA_FUNCTION SAME_FUNCTION
+#include "intercept/api/cuda_functions.inc"
+#undef PARTAGE_CUDA_FUNCTION
+#define PARTAGE_CUDA_FUNCTION(ret, name, params, args, since, group) DECLARED(CUDA_VERSION, name, since)
 #include "intercept/api/cuda_functions.inc"
 SAME_SIZE(CUuuid)
 SAME_FIELD(CUuuid, bytes)
@@ -270,6 +276,9 @@ SAME_NUMBER(CU_AD_FORMAT_SIGNED_INT32)
 SAME_NUMBER(CU_AD_FORMAT_HALF)
 SAME_NUMBER(CU_AD_FORMAT_FLOAT)
 SAME_NUMBER(CU_EXTERNAL_MEMORY_HANDLE_TYPE_OPAQUE_FD)
+SAME_NUMBER(CU_GET_PROC_ADDRESS_DEFAULT)
+SAME_NUMBER(CU_GET_PROC_ADDRESS_LEGACY_STREAM)
+SAME_NUMBER(CU_GET_PROC_ADDRESS_PER_THREAD_DEFAULT_STREAM)
 SAME_NUMBER(CU_GRAPH_MEM_ATTR_USED_MEM_CURRENT)
 SAME_NUMBER(CU_GRAPH_MEM_ATTR_USED_MEM_HIGH)
 SAME_NUMBER(CU_GRAPH_MEM_ATTR_RESERVED_MEM_CURRENT)
@@ -347,6 +356,16 @@ SAME_FIELD(CUDA_KERNEL_NODE_PARAMS, blockDimZ)
 SAME_FIELD(CUDA_KERNEL_NODE_PARAMS, sharedMemBytes)
 SAME_FIELD(CUDA_KERNEL_NODE_PARAMS, kernelParams)
 SAME_FIELD(CUDA_KERNEL_NODE_PARAMS, extra)
+SAME_SIZE(CUgraphNodeParams)
+SAME_FIELD(CUgraphNodeParams, type)
+SAME_FIELD(CUgraphNodeParams, kernel)
+SAME_PLACE(CUgraphNodeParams, kernel.func)
+SAME_PLACE(CUgraphNodeParams, kernel.ctx)
+SAME_FIELD(CUgraphNodeParams, alloc)
+SAME_PLACE(CUgraphNodeParams, alloc.poolProps)
+SAME_PLACE(CUgraphNodeParams, alloc.bytesize)
+SAME_PLACE(CUgraphNodeParams, alloc.dptr)
+SAME_FIELD(CUgraphNodeParams, reserved2)
 SAME_SIZE(CUgraphEdgeData)
 SAME_FIELD(CUgraphEdgeData, from_port)
 SAME_FIELD(CUgraphEdgeData, to_port)
@@ -375,6 +394,9 @@ SAME_NUMBER(CU_MEM_ALLOCATION_TYPE_MANAGED)
 #else
 #define PARTAGE_NVML_FUNCTION SAME_FUNCTION
 #include "intercept/api/nvml_functions.inc"
+#undef PARTAGE_NVML_FUNCTION
+#define PARTAGE_NVML_FUNCTION(ret, name, params, args, since, group) DECLARED(DRIVER_BRANCH, name, since)
+#include "intercept/api/nvml_functions.inc"
 SAME_SIZE(nvmlMemory_t)
 SAME_FIELD(nvmlMemory_t, total)
 SAME_FIELD(nvmlMemory_t, free)
@@ -399,6 +421,7 @@ SAME_FIELD(nvmlProcessInfo_t, pid)
 SAME_FIELD(nvmlProcessInfo_t, usedGpuMemory)
 SAME_FIELD(nvmlProcessInfo_t, gpuInstanceId)
 SAME_FIELD(nvmlProcessInfo_t, computeInstanceId)
+#if NVML_API_VERSION >= 12
 SAME_SIZE(nvmlProcessDetail_v1_t)
 SAME_FIELD(nvmlProcessDetail_v1_t, pid)
 SAME_FIELD(nvmlProcessDetail_v1_t, usedGpuMemory)
@@ -410,6 +433,7 @@ SAME_FIELD(nvmlProcessDetailList_t, version)
 SAME_FIELD(nvmlProcessDetailList_t, mode)
 SAME_FIELD(nvmlProcessDetailList_t, numProcArrayEntries)
 SAME_FIELD(nvmlProcessDetailList_t, procArray)
+#endif
 SAME_SIZE(nvmlProcessUtilizationSample_t)
 SAME_FIELD(nvmlProcessUtilizationSample_t, pid)
 SAME_FIELD(nvmlProcessUtilizationSample_t, timeStamp)
@@ -417,6 +441,7 @@ SAME_FIELD(nvmlProcessUtilizationSample_t, smUtil)
 SAME_FIELD(nvmlProcessUtilizationSample_t, memUtil)
 SAME_FIELD(nvmlProcessUtilizationSample_t, encUtil)
 SAME_FIELD(nvmlProcessUtilizationSample_t, decUtil)
+#if NVML_API_VERSION >= 12
 SAME_SIZE(nvmlProcessUtilizationInfo_v1_t)
 SAME_FIELD(nvmlProcessUtilizationInfo_v1_t, timeStamp)
 SAME_FIELD(nvmlProcessUtilizationInfo_v1_t, pid)
@@ -431,6 +456,7 @@ SAME_FIELD(nvmlProcessesUtilizationInfo_t, version)
 SAME_FIELD(nvmlProcessesUtilizationInfo_t, processSamplesCount)
 SAME_FIELD(nvmlProcessesUtilizationInfo_t, lastSeenTimeStamp)
 SAME_FIELD(nvmlProcessesUtilizationInfo_t, procUtilArray)
+#endif
 SAME_SIZE(nvmlSample_t)
 SAME_FIELD(nvmlSample_t, timeStamp)
 SAME_FIELD(nvmlSample_t, sampleValue)

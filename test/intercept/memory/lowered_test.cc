@@ -53,7 +53,8 @@ void ExpectTold(std::uint64_t total, std::uint64_t used) {
 }
 
 TEST_CASE("A limit lowered below what is in use refuses what is new and frees what is old, and raised again grants at once") {
-  const Tenants tenants(1024 * kMiB, kProfile);
+  const std::uint32_t flags = GENERATE(0U, shm::kOversubscribe);
+  const Tenants tenants(1024 * kMiB, kProfile, flags);
   CHECK(Succeeded(Child([&] {
     Start();
     std::vector<Block> blocks = TakeEach(100 * kMiB);

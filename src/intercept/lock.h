@@ -3,6 +3,7 @@
 #pragma once
 
 #include <time.h>
+#include <unistd.h>
 
 #include <atomic>
 #include <cstdint>
@@ -39,7 +40,31 @@ class Lock {
   std::atomic<std::uint32_t> word_{0};
 };
 
+/// The same for what happens seldom, maybe before handlers of fork are registered, and may be begun anew: held by a thread of the process that this one was
+/// forked from, it counts as free.
+class ForkLock {
+ public:
+  constexpr ForkLock() = default;
+
+  void lock() {
+    const auto own = static_cast<std::uint32_t>(getpid());
+    for (;;) {
+      std::uint32_t holder = 0;
+      if (word_.compare_exchange_strong(holder, own, std::memory_order_acquire)) return;
+      if (holder != own && word_.compare_exchange_strong(holder, own, std::memory_order_acquire)) return;
+      constexpr timespec kPause{0, 50'000};
+      nanosleep(&kPause, nullptr);
+    }
+  }
+
+  void unlock() { word_.store(0, std::memory_order_release); }
+
+ private:
+  std::atomic<std::uint32_t> word_{0};  // the process that holds it
+};
+
 /// Holds a lock for a scope.
+template <class Lock>
 class Locked {
  public:
   explicit Locked(Lock& lock) : lock_(lock) { lock_.lock(); }

@@ -34,7 +34,7 @@ constexpr std::uint64_t kNumberWaitNs = 1'000'000'000;
 // Without an agent the processes of a container still find each other.
 constexpr const char* kUsagePathWithoutAgent = "/tmp/partage.usage";
 
-Lock g_lock;  // of Activate and of taking a slot
+ForkLock g_lock;  // of Activate and of taking a slot
 shm::Limits g_limits;
 shm::Region g_region;
 EnvironmentLimits g_environment;
@@ -172,8 +172,6 @@ void OpenRegion(Files* files) {
 }
 
 void OnForkedChild() {
-  g_lock.ResetInChild();
-  loader::OnForkedChild();
   g_has_slot.store(false, std::memory_order_relaxed);
   if (g_region.is_open()) g_region.AfterFork();
   t_depth = 0;

@@ -17,6 +17,7 @@ constexpr unsigned kProcesses = 64;
 constexpr unsigned kThreads = 2;
 constexpr unsigned kGroups = 32;
 constexpr unsigned kDevices = 2;
+constexpr unsigned kAtWork = 100;         // operations without a rest, of which those who rest make one or two in the same time
 constexpr std::uint64_t kLimit = 40'000;  // about four fifths of what they would like to have
 
 /// What the test tells its processes, and what they say of themselves.
@@ -42,7 +43,7 @@ struct Piece {
 class Worker {
  public:
   Worker(Region& region, Board& board, unsigned row, unsigned seed)
-      : region_(region), board_(board), row_(board.rows[row]), random_(seed) {}
+      : region_(region), board_(board), row_(board.rows[row]), group_(row % kGroups), random_(seed) {}
 
   void Run() {
     for (;;) {
@@ -107,13 +108,17 @@ class Storm {
     for (unsigned row = 0; row < kProcesses; ++row) Start(row);
   }
 
-  /// Kills a process in the midst of what it does and starts another in its place.
-  void KillOne() {
+  /// Kills a process and starts another in its place.
+  void KillOne() { Kill(random_() % kProcesses); }
+  /// Kills one in the midst of what it does, if it comes to do something within a while: it may be stopped.
+  void KillOneAtWork() {
+    board_->hot_group = random_() % kGroups;
     const unsigned row = random_() % (kProcesses / kGroups) * kGroups + board_->hot_group;
-    children_[row].Kill();
-    Start(row);
+    const std::uint64_t before = board_->rows[row].operations;
+    for (int i = 0; i < 40 && board_->rows[row].operations < before + kAtWork; ++i) ::usleep(500);
+    if (board_->rows[row].operations >= before + kAtWork) ++killed_at_work_;
+    Kill(row);
   }
-  void HeatAnotherGroup() { board_->hot_group = random_() % kGroups; }
   void StopOne() { children_[random_() % kProcesses].Signal(SIGSTOP); }
   void ContinueAll() {
     for (const Child& child : children_) child.Signal(SIGCONT);
@@ -140,9 +145,14 @@ class Storm {
     return sum;
   }
   std::uint64_t times_over_the_limit() const { return board_->over; }
+  unsigned killed_at_work() const { return killed_at_work_; }
   Region& region() { return region_; }
 
  private:
+  void Kill(unsigned row) {
+    children_[row].Kill();
+    Start(row);
+  }
   void Start(unsigned row) {
     Board::Row& mine = board_->rows[row];
     mine.standing = 0;
@@ -187,6 +197,7 @@ class Storm {
   Shared<Board> board_;
   std::mt19937 random_{5};
   unsigned seed_ = 0;
+  unsigned killed_at_work_ = 0;
   std::vector<Child> children_;
 };
 
@@ -196,9 +207,7 @@ TEST_CASE("In a storm of kills and stops the limit holds to the byte, and whenev
   Storm storm;
   for (int round = 0; round < 5; ++round) {
     for (int i = 0; i < 50; ++i) {
-      storm.HeatAnotherGroup();
-      ::usleep(3000);
-      storm.KillOne();
+      storm.KillOneAtWork();
       if (i % 10 == 0) storm.StopOne();
       REQUIRE(storm.region().Used(0) <= kLimit);
       REQUIRE(storm.region().Used(1) <= kLimit);
@@ -207,6 +216,7 @@ TEST_CASE("In a storm of kills and stops the limit holds to the byte, and whenev
   }
   CHECK(storm.times_over_the_limit() == 0);
   CHECK(storm.operations() > 20'000);
+  CHECK(storm.killed_at_work() >= 125);
   CHECK(storm.region().layout().header.settled.load() >= 250);
   storm.KillAll();
   storm.CheckEmpty();

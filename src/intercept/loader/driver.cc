@@ -36,7 +36,7 @@ struct Loaded {
 Loaded g_loaded[kLibraries];
 bool g_copy_only = false;
 AddressMap<512> g_hooks;  // to numbers among Hooks
-Lock g_lock;              // held for table work only, never while calling the loader
+ForkLock g_lock;          // held for table work only, never while calling the loader
 
 ElfImage ImageOf(const link_map* map) { return ElfImage(map->l_addr, map->l_ld); }
 
@@ -213,7 +213,5 @@ DlmopenFunction RealDlmopen() {
   static std::atomic<DlmopenFunction> cache{nullptr};
   return NextFunction(cache, &partage_dlmopen, "dlmopen");
 }
-
-void OnForkedChild() { g_lock.ResetInChild(); }
 
 }  // namespace partage::intercept::loader

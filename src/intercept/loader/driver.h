@@ -40,7 +40,4 @@ using DlmopenFunction = void* (*)(Lmid_t space, const char* name, int flags);
 DlopenFunction RealDlopen();
 DlmopenFunction RealDlmopen();
 
-/// In a forked child: locks are free.
-void OnForkedChild();
-
 }  // namespace partage::intercept::loader

@@ -43,6 +43,7 @@ Place On(CUdevice device) { return {.device = DeviceIndexOf(device), .context = 
 
 bool Afford(int device, MemoryClass kind, std::uint64_t bytes) {
   if (bytes > Holding::kMostBytes) return false;
+  if (bytes == 0) return true;  // what costs nothing can be had even where nobody can account for anything
   if (Reserve(device, kind, bytes)) [[likely]]
     return true;
   ReleaseReserves(device);

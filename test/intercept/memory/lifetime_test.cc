@@ -294,21 +294,6 @@ TEST_CASE("A destroyed pool gives its charge back, and a pool of host memory nev
   CHECK(gpu.Used() == base);
 }
 
-TEST_CASE("Memory opened from another process is charged to the exporter alone") {
-  Gpu& gpu = Gpu::Get();
-  const std::uint64_t base = gpu.Used();
-  const CUdeviceptr pointer = Allocate(kMiB);
-  CUipcMemHandle handle{};
-  REQUIRE(cuIpcGetMemHandle(&handle, pointer) == CUDA_SUCCESS);
-  CUdeviceptr opened = 0;
-  if (cuIpcOpenMemHandle_v2(&opened, handle, 1) == CUDA_SUCCESS) {
-    CHECK(gpu.Used() == base + kMiB);
-    CHECK(cuIpcCloseMemHandle(opened) == CUDA_SUCCESS);
-  }
-  CHECK(cuMemFree_v2(pointer) == CUDA_SUCCESS);
-  CHECK(gpu.Used() == base);
-}
-
 TEST_CASE("Imported memory of another API is charged once, whatever is mapped of it") {
   Gpu& gpu = Gpu::Get();
   const std::uint64_t base = gpu.Used();

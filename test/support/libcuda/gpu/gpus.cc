@@ -12,6 +12,7 @@
 #include <cstdio>
 #include <cstdlib>
 #include <ctime>
+#include <new>
 
 namespace partage::fake_gpu {
 namespace {
@@ -55,7 +56,10 @@ void Sleep(int64_t ns) {
 class Gpus::Locked {
  public:
   Locked(Gpus& gpus, int device) : entry_(gpus.file_->entries[device]) {
-    if (pthread_mutex_lock(&entry_.lock) == EOWNERDEAD) pthread_mutex_consistent(&entry_.lock);
+    if (pthread_mutex_lock(&entry_.lock) == EOWNERDEAD) {
+      entry_.gpu.Recount();
+      pthread_mutex_consistent(&entry_.lock);
+    }
     const int64_t now = Now();
     if (gpus.fd_ >= 0 && now - entry_.gpu.swept_at > kSweepEveryNs) gpus.Sweep(device, entry_.gpu);
     entry_.gpu.Advance(now);
@@ -238,7 +242,7 @@ std::vector<ProcessUse> Gpus::Processes(int device) {
 }
 
 void Gpus::AfterFork() {
-  for (Place& place : places_) place = {};
+  for (Place& place : places_) new (&place) Place{};  // another thread of the parent may have been changing what is in it
   if (fd_ >= 0) return;
   for (auto& entry : file_->entries) InitialiseLock(entry.lock);  // another thread of the parent may have held one
 }

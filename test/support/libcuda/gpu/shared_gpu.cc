@@ -57,6 +57,11 @@ void SharedGpu::Leave(int tenant) {
   tenants[tenant].pid = 0;
 }
 
+void SharedGpu::Recount() {
+  used = 0;
+  for (int i = 0; i < places; ++i) used += tenants[static_cast<size_t>(i)].used;
+}
+
 bool SharedGpu::Reserve(int tenant, uint64_t bytes) {
   if (bytes > capacity - used) return false;
   used += bytes;

@@ -70,6 +70,9 @@ class SharedGpu {
   /// Gives back all that the tenant had; work it had queued is dropped.
   void Leave(int tenant);
 
+  /// After a process was killed that held the lock: what is used is what the tenants have.
+  void Recount();
+
   bool Reserve(int tenant, uint64_t bytes);
   void Release(int tenant, uint64_t bytes);
 

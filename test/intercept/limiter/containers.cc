@@ -4,6 +4,7 @@
 #include <fcntl.h>
 #include <pthread.h>
 #include <sys/mman.h>
+#include <sys/prctl.h>
 #include <sys/resource.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -28,6 +29,8 @@ using namespace intercept;
 constexpr char kUuid[] = "GPU-5eed0000-0000-4000-8000-000000000001";
 constexpr std::int64_t kTrimWindowNs = 250'000'000;  // an agent takes a second, and twenty seconds to learn what a test wants to see soon
 
+constexpr std::int64_t kPatienceNs = 20'000'000'000;
+
 /// Before what else runs on this machine, where that is allowed: what is judged is the library's timing, not the scheduler's.
 void GoFirst() { setpriority(PRIO_PROCESS, 0, -15); }
 
@@ -45,6 +48,20 @@ void Must(CUresult result, const char* what) {
   if (result == CUDA_SUCCESS) return;
   std::fprintf(stderr, "%s answered %d\n", what, static_cast<int>(result));
   _exit(1);
+}
+
+CUfunction KernelInNewContext(const std::string& duration) {
+  CUcontext context = nullptr;
+  CUmodule module = nullptr;
+  CUfunction kernel = nullptr;
+  CUdeviceptr pointer = 0;
+  Must(cuInit(0), "cuInit");
+  Must(cuDevicePrimaryCtxRetain(&context, 0), "cuDevicePrimaryCtxRetain");
+  Must(cuCtxSetCurrent(context), "cuCtxSetCurrent");
+  Must(cuModuleLoadData(&module, "any image"), "cuModuleLoadData");
+  Must(cuModuleGetFunction(&kernel, module, ("spin_" + duration).c_str()), "cuModuleGetFunction");
+  Must(cuMemAlloc_v2(&pointer, 1 << 20), "cuMemAlloc");  // takes a place on the GPU
+  return kernel;
 }
 
 CUgraphExec GraphOf(CUfunction kernel, int count) {
@@ -72,6 +89,7 @@ void SleepUntil(std::int64_t ns) {
 struct Containers::Told {
   std::atomic<bool> launch;
   std::atomic<std::int64_t> resumed_ns;
+  std::atomic<pid_t> child;
 };
 
 Containers::Containers(const std::string& profile) : profile_("shm " + folder_.path() + "/gpus; device memory=16G; " + profile) {
@@ -81,7 +99,8 @@ Containers::Containers(const std::string& profile) : profile_("shm " + folder_.p
 Containers::~Containers() {
   for (const Container& container : containers_) {
     for (const pid_t process : container.processes) kill(process, SIGKILL);
-    for (const pid_t process : container.processes) waitpid(process, nullptr, 0);
+    for (const pid_t process : container.parents) kill(process, SIGKILL);
+    for (const pid_t process : container.parents) waitpid(process, nullptr, 0);
     munmap(container.limits, sizeof(shm::LimitsLayout));
     munmap(container.told, sizeof(Told));
   }
@@ -126,10 +145,19 @@ void Containers::Start(int number, const Load& load, bool launching) {
   const pid_t process = fork();
   if (process == 0) Work(container, load);
   REQUIRE(process > 0);
-  container.processes.push_back(process);
-  // Its place on the GPU says that it is ready.
+  container.parents.push_back(process);
+  if (load.forks != Load::kChildLaunches) container.processes.push_back(process);
+  if (load.forks != Load::kNo) {
+    for (const std::int64_t end = NowNs() + kPatienceNs; container.told->child == 0; SleepMs(1)) REQUIRE(NowNs() < end);
+    container.processes.push_back(container.told->child);
+  }
+  AwaitOnGpu(container);
+}
+
+/// The place of each of its processes on the GPU says that it is ready.
+void Containers::AwaitOnGpu(const Container& container) {
   const std::string path = folder_.path() + "/gpus";
-  for (const std::int64_t end = NowNs() + 20'000'000'000; Served(container, INT64_MAX) < 0; SleepMs(1)) {
+  for (const std::int64_t end = NowNs() + kPatienceNs; Served(container, INT64_MAX) < 0; SleepMs(1)) {
     if (gpus_ == nullptr && std::filesystem::exists(path) && std::filesystem::file_size(path) == sizeof(fake_gpu::SharedFile))
       gpus_ = Map<fake_gpu::SharedFile>(path, sizeof(fake_gpu::SharedFile));
     REQUIRE(NowNs() < end);
@@ -138,21 +166,24 @@ void Containers::Start(int number, const Load& load, bool launching) {
 
 void Containers::Work(const Container& container, const Load& load) const {
   for (const int signal : {SIGABRT, SIGSEGV, SIGBUS, SIGTERM}) std::signal(signal, SIG_DFL);  // not the test framework's
+  prctl(PR_SET_PDEATHSIG, SIGKILL);                                                           // a test that is killed leaves nobody behind
   GoFirst();
-  setenv("PARTAGE_LIMITS", (container.folder + "/limits").c_str(), 1);
+  if (container.share.file) setenv("PARTAGE_LIMITS", (container.folder + "/limits").c_str(), 1);
   setenv("PARTAGE_USAGE", (container.folder + "/usage").c_str(), 1);
   setenv("FAKE_CUDA", profile_.c_str(), 1);
-  CUcontext context = nullptr;
-  CUmodule module = nullptr;
-  CUfunction kernel = nullptr;
-  CUdeviceptr pointer = 0;
-  Must(cuInit(0), "cuInit");
-  Must(cuDevicePrimaryCtxRetain(&context, 0), "cuDevicePrimaryCtxRetain");
-  Must(cuCtxSetCurrent(context), "cuCtxSetCurrent");
-  Must(cuModuleLoadData(&module, "any image"), "cuModuleLoadData");
-  Must(cuModuleGetFunction(&kernel, module, ("spin_" + load.kernel).c_str()), "cuModuleGetFunction");
+  for (const auto& [name, value] : container.share.variables) setenv(name.c_str(), value.c_str(), 1);
+  if (load.forks != Load::kNo) {
+    std::size_t free = 0, total = 0;
+    cuMemGetInfo_v2(&free, &total);  // the library decides what holds here; but no cuInit, or CUDA would refuse to work in the child
+    if (fork() == 0) {
+      prctl(PR_SET_PDEATHSIG, SIGKILL);
+      container.told->child = getpid();
+    } else if (load.forks == Load::kChildLaunches) {
+      for (;;) pause();
+    }
+  }
+  const CUfunction kernel = KernelInNewContext(load.kernel);
   const CUgraphExec graph = load.graph > 0 ? GraphOf(kernel, load.graph) : nullptr;
-  Must(cuMemAlloc_v2(&pointer, 1 << 20), "cuMemAlloc");
   for (bool paused = true;;) {
     if (!container.told->launch.load()) {
       paused = true;
@@ -182,7 +213,7 @@ void Containers::Let(int container, bool launch) {
 
 std::int64_t Containers::ResumedAt(int container) const {
   const Told& told = *std::next(containers_.begin(), container)->told;
-  const std::int64_t end = NowNs() + 20'000'000'000;
+  const std::int64_t end = NowNs() + kPatienceNs;
   while (told.resumed_ns.load() == 0) {
     REQUIRE(NowNs() < end);
     SleepMs(1);

@@ -5,6 +5,7 @@
 
 #include <atomic>
 #include <list>
+#include <map>
 #include <string>
 #include <thread>
 #include <vector>
@@ -24,6 +25,7 @@ struct Load {
   std::string kernel = "1ms";  ///< how long its kernels run
   int burst = 0;               ///< so many at a time, then it waits for them and does 2 ms of something else; 0: as fast as it may
   int graph = 0;               ///< launches graphs of so many kernels
+  enum Forks { kNo, kChildLaunches, kBothLaunch } forks = kNo;  ///< after the library came to life, before cuInit
 };
 
 /// Time as CLOCK_MONOTONIC counts it, which is the fake GPU's too.
@@ -40,6 +42,8 @@ class Containers {
     shm::CorePolicy policy = shm::CorePolicy::kDefault;
     std::uint32_t priority = 1;
     bool soft = false;
+    std::map<std::string, std::string> variables;  ///< of its processes
+    bool file = true;                              ///< false: its processes are not told of the limits file
   };
 
   explicit Containers(const std::string& profile = "");
@@ -88,12 +92,14 @@ class Containers {
     shm::LimitsLayout* limits = nullptr;
     shm::Region usage;
     Told* told = nullptr;
-    std::vector<pid_t> processes;
+    std::vector<pid_t> processes;  // that launch
+    std::vector<pid_t> parents;    // that the test made
   };
 
   Container& Of(int container);
   void Write(const Container& container) const;
   [[noreturn]] void Work(const Container& container, const Load& load) const;
+  void AwaitOnGpu(const Container& container);
   std::int64_t Served(const Container& container, std::int64_t ns) const;
   const fake_gpu::Tenant* TenantOf(pid_t process) const;
 
@@ -127,6 +133,28 @@ class NodeAgent {
   std::vector<limiter::Trim> trims_;
   std::vector<std::int64_t> admitted_;
   Containers::Moment measured_;
+  std::atomic<bool> stop_{false};
+  std::thread thread_;
+};
+
+/// An agent that is known to be alive and says what the test writes.
+class Voice {
+ public:
+  Voice(Containers& node, int container) : line_(node.agent_line(container)) {
+    line_.trim_ppm = limiter::kWholeGpu;
+    line_.stamp_ns = static_cast<std::uint64_t>(NowNs());
+    thread_ = std::thread([this] {
+      for (; !stop_; SleepMs(20)) line_.stamp_ns = static_cast<std::uint64_t>(NowNs());
+    });
+  }
+  ~Voice() {
+    stop_ = true;
+    thread_.join();
+  }
+  shm::AgentLine& line() { return line_; }
+
+ private:
+  shm::AgentLine& line_;
   std::atomic<bool> stop_{false};
   std::thread thread_;
 };

@@ -20,28 +20,6 @@ double Median(std::vector<double> values) {
   return values[values.size() / 2];
 }
 
-/// Somebody who is known to be alive and says what the test writes.
-class Voice {
- public:
-  Voice(Containers& node, int container) : line_(node.agent_line(container)) {
-    line_.trim_ppm = limiter::kWholeGpu;
-    line_.stamp_ns = static_cast<std::uint64_t>(NowNs());
-    thread_ = std::thread([this] {
-      for (; !stop_; SleepMs(20)) line_.stamp_ns = static_cast<std::uint64_t>(NowNs());
-    });
-  }
-  ~Voice() {
-    stop_ = true;
-    thread_.join();
-  }
-  shm::AgentLine& line() { return line_; }
-
- private:
-  shm::AgentLine& line_;
-  std::atomic<bool> stop_{false};
-  std::thread thread_;
-};
-
 TEST_CASE("The agent's trim corrects what launches are charged, up and down") {
   Containers node;
   const int one = node.Add({.cores = 25});

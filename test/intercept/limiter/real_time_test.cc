@@ -47,7 +47,7 @@ class Row {
 /// A process that this machine stops for longer than a container may save up (10 ms of GPU time) has lost its share of that time, so too little is measured
 /// again. Too much is always wrong.
 constexpr int kTurns = 5;
-constexpr double kBelow = 1, kAbove = 1.2;  // points
+constexpr double kBelow = 1, kAbove = 1.5;  // points; what was saved is one of them in a second
 
 /// Whether nobody had too little. Nobody may have too much.
 template <class Caps>

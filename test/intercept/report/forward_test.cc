@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// A process without limits that is linked with the driver still calls the exported hooks. Each must hand its arguments and the result through, once.
+// A process without limits that is linked with the driver still calls the exported hooks. Each must hand its arguments, the result and what the driver
+// wrote through, and ask the driver once. On a fake driver that has every entry point of the table, also those newer than any real one.
 #include <catch2/catch.hpp>
 
 #include <array>
@@ -7,12 +8,12 @@
 #include <type_traits>
 #include <utility>
 
+#include "test/support/libcuda/calls.h"
 #include "test/support/libcuda/client.h"
 
 namespace partage::intercept {
 
-// Weak: the table knows entry points of drivers newer than the newest fake one.
-#define PARTAGE_CUDA_FUNCTION(ret, name, params, args, since, group) extern "C" [[gnu::weak]] ret name params;
+#define PARTAGE_CUDA_FUNCTION(ret, name, params, args, since, group) extern "C" ret name params;
 #define PARTAGE_NVML_FUNCTION PARTAGE_CUDA_FUNCTION
 #include "intercept/api/cuda_functions.inc"
 #include "intercept/api/nvml_functions.inc"
@@ -23,17 +24,28 @@ namespace {
 
 using test::Child;
 
-constexpr int kNewestFake = 13050;
 constexpr int kCode = 777;  // no code of NVIDIA's
+constexpr std::size_t kRoom = 512;
 
-/// The i-th argument of a call: each another, and a pointer points to zeros.
+/// What pointers among the arguments point to, kRoom bytes each: neither zeros nor a pointer nor a number that anybody would write.
+std::array<unsigned char, 16 * kRoom> g_memory;
+void FillMemory() {
+  g_memory.fill(0x5a);
+  for (std::size_t end = kRoom; end <= g_memory.size(); end += kRoom) g_memory[end - 1] = 0;  // names end
+}
+bool MemoryIsUntouched() {
+  const auto now = g_memory;
+  FillMemory();
+  return now == g_memory;
+}
+
+/// The i-th argument of a call: each another.
 template <class T>
 T Argument(std::size_t i) {
-  static std::array<char, 16 * 1024> zeros{};
   T value{};
   if constexpr (std::is_pointer_v<T>) {
     if constexpr (std::is_function_v<std::remove_pointer_t<T>>) return nullptr;
-    void* const place = zeros.data() + 512 * i;
+    void* const place = g_memory.data() + kRoom * i;
     std::memcpy(&value, &place, sizeof(value));
   } else {
     std::memset(&value, static_cast<int>(17 + i), sizeof(value));
@@ -41,56 +53,57 @@ T Argument(std::size_t i) {
   return value;
 }
 
-/// As the fake driver notes them.
-template <class T>
-std::uint64_t Bits(const T& argument) {
-  std::uint64_t bits = 0;
-  std::memcpy(&bits, &argument, sizeof(T) < sizeof(bits) ? sizeof(T) : sizeof(bits));
-  return bits;
-}
-
 template <class R, class... A, std::size_t... i>
 R Call(R (*function)(A...), std::index_sequence<i...>) {
   return function(Argument<A>(i)...);
 }
 
+/// One of the two libraries' controls.
+struct Library {
+  decltype(&fakeCudaFail) fail;
+  decltype(&fakeCudaCalls) calls;
+  decltype(&fakeCudaArguments) arguments;
+};
+constexpr Library kCuda = {fakeCudaFail, fakeCudaCalls, fakeCudaArguments};
+constexpr Library kNvml = {fakeNvmlFail, fakeNvmlCalls, fakeNvmlArguments};
+
 template <class R, class... A, std::size_t... i>
-bool SameArguments(const char* name, R (*)(A...), std::index_sequence<i...>) {
-  std::array<std::uint64_t, 16> seen{};
-  if (fakeCudaArguments(name, seen.data(), static_cast<int>(seen.size())) != static_cast<int>(sizeof...(A))) return false;
-  // What is larger than 64 bits is noted as a hash: then only the others are compared.
-  return ((sizeof(A) > 8 || seen[i] == Bits(Argument<A>(i))) && ...);
+bool SameArguments(const Library& library, const char* name, R (*)(A...), std::index_sequence<i...>) {
+  std::array<std::uint64_t, fake_gpu::kMaxArguments> seen{};
+  if (library.arguments(name, seen.data(), static_cast<int>(seen.size())) != static_cast<int>(sizeof...(A))) return false;
+  return ((seen[i] == fake_gpu::ArgumentBits(Argument<A>(i))) && ...);
 }
 
-/// One line about what went wrong; nothing when all is well.
+/// The driver answers `code` and does nothing: so what comes back, and what lies where outputs would go, can only be wrong by the hook's doing.
 template <class R, class... A>
-bool Forwards(const char* name, R (*function)(A...), int (*fail)(const char*, int, uint64_t, uint64_t), int64_t (*calls)(const char*),
-              bool compare) {
+bool Forwards(const Library& library, const char* name, R (*function)(A...), int code) {
   constexpr auto kIndices = std::index_sequence_for<A...>{};
-  const bool ordered = fail(name, kCode, 0, 0) == 0;
-  const int64_t before = calls(name);
-  const int result = ordered ? static_cast<int>(Call(function, kIndices)) : kCode;
-  const bool same = !compare || !ordered || SameArguments(name, function, kIndices);
-  const bool good = ordered && result == kCode && calls(name) == before + 1 && same;
+  const bool ordered = library.fail(name, code, 0, 0) == 0;
+  const int64_t before = library.calls(name);
+  const int result = ordered ? static_cast<int>(Call(function, kIndices)) : 0;
+  const bool same = SameArguments(library, name, function, kIndices);
+  const bool untouched = MemoryIsUntouched();
+  library.fail(name, 0, 0, 0);
+  const bool good = ordered && result == (code == kFakeNothing ? 0 : code) && library.calls(name) == before + 1 && same && untouched;
   if (!good)
-    std::fprintf(stderr, "%s: ordered %d result %d calls %+lld same %d\n", name, ordered, result,
-                 static_cast<long long>(calls(name) - before), same);
+    std::fprintf(stderr, "%s, code %d: ordered %d result %d calls %+lld same %d untouched %d\n", name, code, ordered, result,
+                 static_cast<long long>(library.calls(name) - before), same, untouched);
   return good;
 }
 
-bool CudaForwards() {
+bool CudaForwards(int code) {
   bool good = true;
-#define PARTAGE_CUDA_FUNCTION(ret, name, params, args, since, group) \
-  good = (since > kNewestFake || Forwards(#name, &name, fakeCudaFail, fakeCudaCalls, true)) && good;
+  FillMemory();
+#define PARTAGE_CUDA_FUNCTION(ret, name, params, args, since, group) good = Forwards(kCuda, #name, &name, code) && good;
 #include "intercept/api/cuda_functions.inc"
 #undef PARTAGE_CUDA_FUNCTION
   return good;
 }
 
-bool NvmlForwards() {
+bool NvmlForwards(int code) {
   bool good = true;
-#define PARTAGE_NVML_FUNCTION(ret, name, params, args, since, group) \
-  good = Forwards(#name, &name, fakeNvmlFail, fakeNvmlCalls, false) && good;
+  FillMemory();
+#define PARTAGE_NVML_FUNCTION(ret, name, params, args, since, group) good = Forwards(kNvml, #name, &name, code) && good;
 #include "intercept/api/nvml_functions.inc"
 #undef PARTAGE_NVML_FUNCTION
   return good;
@@ -99,11 +112,16 @@ bool NvmlForwards() {
 }  // namespace
 
 TEST_CASE("Without limits every entry point of CUDA reaches the driver once, with its arguments, and its result comes back") {
-  CHECK(Child({{"FAKE_CUDA", "device memory=16G"}}, [] { test::Expect(CudaForwards()); }).Good());
+  CHECK(Child({{"FAKE_CUDA", "device memory=16G"}}, [] { test::Expect(CudaForwards(kCode)); }).Good());
 }
 
-TEST_CASE("Without limits every entry point of NVML reaches the driver once, and its result comes back") {
-  CHECK(Child({{"FAKE_CUDA", "device memory=16G"}}, [] { test::Expect(NvmlForwards()); }).Good());
+TEST_CASE("Without limits every entry point of NVML reaches the driver once, with its arguments, and its result comes back") {
+  CHECK(Child({{"FAKE_CUDA", "device memory=16G"}}, [] { test::Expect(NvmlForwards(kCode)); }).Good());
+}
+
+TEST_CASE("Without limits nothing is written where the driver put its outputs") {
+  CHECK(Child({{"FAKE_CUDA", "device memory=16G"}}, [] { test::Expect(CudaForwards(kFakeNothing)); }).Good());
+  CHECK(Child({{"FAKE_CUDA", "device memory=16G"}}, [] { test::Expect(NvmlForwards(kFakeNothing)); }).Good());
 }
 
 }  // namespace partage::intercept

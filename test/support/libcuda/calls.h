@@ -23,7 +23,7 @@ struct CallRecord {
   std::atomic<int> argument_count{0};
 
   void OrderFailure(int code, uint64_t skip, uint64_t times);
-  /// The code this call must answer with; 0: none is ordered.
+  /// The code this call must answer with; 0: none is ordered; kFakeNothing: success, but nothing is to be done.
   int TakeFailure();
 };
 

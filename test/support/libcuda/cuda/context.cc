@@ -258,4 +258,17 @@ FAKE_CUDA(cuCtxSynchronize)() {
   return result;
 }
 
+FAKE_CUDA(cuCtxSynchronize_v2)(CUcontext handle) {
+  int gpu = 0;
+  const CUresult result = InDriver([&](Driver& driver) {
+    const Context* context = FindContext(driver, handle);
+    if (context == nullptr) return CUDA_ERROR_INVALID_CONTEXT;
+    gpu = context->gpu;
+    TrimPools(driver, context->device);
+    return CUDA_SUCCESS;
+  });
+  if (result == CUDA_SUCCESS && !FastMode()) Gpus::Get().Wait(gpu, Gpus::Get().LastMark(gpu));
+  return result;
+}
+
 }  // namespace partage::fake_gpu

@@ -43,16 +43,17 @@ bool Counted() {
 
 }  // namespace
 
-#define PARTAGE_CUDA_FUNCTION(result, name, parameters, arguments, since, group)                                                      \
-  extern "C" __attribute__((weak, visibility("hidden"))) result fake_##name parameters;                                               \
-  extern "C" __attribute__((visibility("default"))) result name parameters;                                                           \
-  extern "C" __attribute__((visibility("default"))) result name parameters {                                                          \
-    if (fast_mode && fake_##name != nullptr) [[likely]]                                                                               \
-      return fake_##name arguments;                                                                                                   \
-    if (Counted()) {                                                                                                                  \
-      if (const int failure_ordered = EnterCall{AllCalls().at(kIndex_##name)} arguments) return static_cast<result>(failure_ordered); \
-    }                                                                                                                                 \
-    return fake_##name == nullptr ? CUDA_ERROR_NOT_SUPPORTED : fake_##name arguments;                                                 \
+#define PARTAGE_CUDA_FUNCTION(result, name, parameters, arguments, since, group)           \
+  extern "C" __attribute__((weak, visibility("hidden"))) result fake_##name parameters;    \
+  extern "C" __attribute__((visibility("default"))) result name parameters;                \
+  extern "C" __attribute__((visibility("default"))) result name parameters {               \
+    if (fast_mode && fake_##name != nullptr) [[likely]]                                    \
+      return fake_##name arguments;                                                        \
+    if (Counted()) {                                                                       \
+      if (const int failure_ordered = EnterCall{AllCalls().at(kIndex_##name)} arguments)   \
+        return static_cast<result>(failure_ordered == kFakeNothing ? 0 : failure_ordered); \
+    }                                                                                      \
+    return fake_##name == nullptr ? CUDA_ERROR_NOT_SUPPORTED : fake_##name arguments;      \
   }
 #include "src/intercept/api/cuda_functions.inc"
 #undef PARTAGE_CUDA_FUNCTION

@@ -30,12 +30,13 @@ Calls& AllCalls() {
 
 }  // namespace
 
-#define PARTAGE_NVML_FUNCTION(result, name, parameters, arguments, since, group)                                                    \
-  extern "C" __attribute__((weak, visibility("hidden"))) result fake_##name parameters;                                             \
-  extern "C" __attribute__((visibility("default"))) result name parameters;                                                         \
-  extern "C" __attribute__((visibility("default"))) result name parameters {                                                        \
-    if (const int failure_ordered = EnterCall{AllCalls().at(kIndex_##name)} arguments) return static_cast<result>(failure_ordered); \
-    return fake_##name == nullptr ? NVML_ERROR_NOT_SUPPORTED : fake_##name arguments;                                               \
+#define PARTAGE_NVML_FUNCTION(result, name, parameters, arguments, since, group)         \
+  extern "C" __attribute__((weak, visibility("hidden"))) result fake_##name parameters;  \
+  extern "C" __attribute__((visibility("default"))) result name parameters;              \
+  extern "C" __attribute__((visibility("default"))) result name parameters {             \
+    if (const int failure_ordered = EnterCall{AllCalls().at(kIndex_##name)} arguments)   \
+      return static_cast<result>(failure_ordered == kFakeNothing ? 0 : failure_ordered); \
+    return fake_##name == nullptr ? NVML_ERROR_NOT_SUPPORTED : fake_##name arguments;    \
   }
 #include "src/intercept/api/nvml_functions.inc"
 #undef PARTAGE_NVML_FUNCTION
@@ -51,6 +52,14 @@ extern "C" {
 FAKE_CONTROL int64_t fakeNvmlCalls(const char* name) {
   const CallRecord* record = AllCalls().Find(name);
   return record == nullptr ? -1 : static_cast<int64_t>(record->calls.load());
+}
+
+FAKE_CONTROL int fakeNvmlArguments(const char* name, uint64_t* values, int count) {
+  const CallRecord* record = AllCalls().Find(name);
+  if (record == nullptr) return -1;
+  const int known = record->argument_count.load();
+  for (int i = 0; i < known && i < count; ++i) values[i] = record->arguments[static_cast<size_t>(i)].load();
+  return known;
 }
 
 FAKE_CONTROL int fakeNvmlFail(const char* name, int code, uint64_t skip, uint64_t times) {

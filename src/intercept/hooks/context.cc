@@ -15,7 +15,7 @@ namespace {
 using namespace memory;
 
 /// One creation at a time, so that two do not measure each other, and so that one thread's first retain is another's second.
-constinit Lock g_creation;
+constinit ForkLock g_creation;
 
 /// What lives and dies with a context.
 constexpr Kinds kOwned{Kind::kLinear, Kind::kManaged, Kind::kArray, Kind::kModule, Kind::kExternal};

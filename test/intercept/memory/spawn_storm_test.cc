@@ -55,6 +55,11 @@ class KernelOfOwn {
   CUfunction function_ = nullptr;
 };
 
+bool ContextComesAndGoes() {
+  CUcontext context = nullptr;
+  return cuCtxCreate_v2(&context, 0, 0) == CUDA_SUCCESS && cuCtxDestroy_v2(context) == CUDA_SUCCESS;
+}
+
 /// Until the end: takes, launches, asks, frees.
 bool Busy(CUcontext context, const KernelOfOwn& kernel, unsigned seed, const std::atomic<bool>& end) {
   std::mt19937 random(seed);
@@ -68,6 +73,7 @@ bool Busy(CUcontext context, const KernelOfOwn& kernel, unsigned seed, const std
     if (random() % 4 == 0) fine = fine && UsedByNvml() <= kLimit;
     if (random() % 4 == 0) fine = fine && cuCtxSynchronize() == CUDA_SUCCESS;
     if (got) fine = fine && Free(block) == CUDA_SUCCESS;
+    if (random() % 8 == 0) fine = fine && ContextComesAndGoes() && cuCtxSetCurrent(context) == CUDA_SUCCESS;
     if (CUmodule module = nullptr; random() % 8 == 0)
       fine = fine && cuModuleLoadData(&module, "image") == CUDA_SUCCESS && cuModuleUnload(module) == CUDA_SUCCESS;
   }
@@ -82,6 +88,8 @@ bool TryEverything(const KernelOfOwn& kernel) {
     if (Take(way, 2 * kMiB, &block) == CUDA_SUCCESS) return false;
   }
   Free(Block{.way = Way::kLinear, .bytes = 1, .handle = 0x1234});
+  CUcontext context = nullptr;
+  if (ContextComesAndGoes() || cuDevicePrimaryCtxRetain(&context, 0) == CUDA_SUCCESS) return false;
   if (kernel.Launch() == CUDA_SUCCESS || cuCtxSynchronize() == CUDA_SUCCESS) return false;
   return UsedByNvml() <= kLimit;
 }

@@ -40,6 +40,7 @@ shm::Region g_region;
 EnvironmentLimits g_environment;
 std::atomic<bool> g_has_slot{false};
 bool g_has_agent = false;  // the files are the agent's
+bool g_refuses = false;    // what cannot be accounted for
 
 const char* Variable(const char* name) { return secure_getenv(name); }
 
@@ -189,6 +190,7 @@ State Decide() {
   }
   OpenRegion(&files);
   g_has_agent = files.agents;
+  g_refuses = files.refuse();
   Log(Level::kInfo, "limits: ", files.limits, "; usage: ", files.usage);
   if (g_environment.redirect_by_copy) loader::RedirectByCopyOnly();
   if (!g_region.is_open()) {
@@ -240,6 +242,8 @@ bool Activate() {
   errno = error;
   return active;
 }
+
+bool RefusesOnFault() { return g_refuses; }
 
 bool HasSlot() { return g_has_slot.load(std::memory_order_acquire) || TakeSlot(); }
 

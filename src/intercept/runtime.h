@@ -37,6 +37,9 @@ inline bool Active() {
   return state == static_cast<int>(State::kDormant) && Activate();
 }
 
+/// Whether what cannot be accounted for is refused rather than let through (docs/intercept.md). REQUIRES: the process is active.
+bool RefusesOnFault();
+
 // --- Devices. An index counts the devices of the limits file (0..15); -1 means "not one we limit". ---
 
 /// The index of a CUDA device, by its UUID, whatever CUDA_VISIBLE_DEVICES says. A cached array look-up after the first time.

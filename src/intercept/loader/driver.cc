@@ -8,6 +8,7 @@
 #include "intercept/loader/address_map.h"
 #include "intercept/lock.h"
 #include "intercept/log.h"
+#include "intercept/runtime.h"
 
 // The tail-jumping functions of trampoline.cc by names that nobody else's definition can take.
 extern "C" {
@@ -107,7 +108,9 @@ void RedirectFirst(unsigned library) {
   loaded.redirected.store(true, std::memory_order_release);
   if (loaded.way == Way::kCopiedTable) Log(Level::kInfo, kSonames[library], ": redirected by a copy of its symbol table");
   if (loaded.way == Way::kFailed)
-    Log(Level::kError, kSonames[library], ": look-ups cannot be redirected; only programs linked with it are limited");
+    Log(Level::kError, kSonames[library], ": look-ups cannot be redirected; ",
+        library == static_cast<unsigned>(Library::kCuda) && RefusesOnFault() ? "only programs linked with it may use it"
+                                                                             : "only programs linked with it are limited");
 }
 
 void RedirectCopy(unsigned library, const link_map* map) {

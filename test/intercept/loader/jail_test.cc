@@ -66,5 +66,20 @@ TEST_CASE("Where no page can be made writable at all, the process says that only
   CHECK_THAT(linked.out, Catch::StartsWith("linked 1024\n"));
 }
 
+TEST_CASE("Where no page can be made writable at all and faults are to be refused, only linked programs get the driver") {
+  const TempFolder folder;
+  for (const std::string& name : {std::string("libcuda.so.1"), kHere + "/driver/libcuda.so.1"}) {
+    const Ran ran = Run({kHere + "/loader_jail", "2", kHere + "/loader_probe", "open", name}, {{"LD_PRELOAD", PARTAGE_LIBRARY},
+                                                                                               {"LD_LIBRARY_PATH", kHere + "/driver"},
+                                                                                               {"PARTAGE_ON_FAULT", "refuse"},
+                                                                                               {"PARTAGE_USAGE", folder.path() + "/usage"},
+                                                                                               {"CUDA_DEVICE_MEMORY_LIMIT", "1g"}});
+    if (CannotJail(ran)) return;
+    CHECK(ran.out == "open failed\n");
+    CHECK_THAT(ran.err,
+               Catch::Contains("[partage] libcuda.so.1: look-ups cannot be redirected; only programs linked with it may use it\n"));
+  }
+}
+
 }  // namespace
 }  // namespace partage::test

@@ -219,7 +219,7 @@ bool TakeSlot() {
   if (g_has_slot.load(std::memory_order_relaxed)) return true;
   const shm::Fault fault = g_region.Claim();
   static bool told = false;
-  if (fault != shm::Fault::kNone && !told)
+  if (fault != shm::Fault::kNone && !told && !g_region.refuses())  // that was told
     Log(Level::kError, "no place in the usage file: ", shm::Describe(fault), "; allocations are refused");
   told = fault != shm::Fault::kNone;
   if (fault == shm::Fault::kNone && g_has_agent) TellAgent();

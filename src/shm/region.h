@@ -45,6 +45,8 @@ class Region {
   /// kUnavailable.
   Fault OpenRefusing();
   bool is_open() const { return layout_ != nullptr; }
+  /// Whether it was opened by OpenRefusing.
+  bool refuses() const { return fd_ < 0; }
 
   /// Takes a slot for this process, after returning what it held before an exec. kFull when 512 live processes have one; kUnavailable when
   /// the program closed our descriptor. REQUIRES: open for writing, no slot held.

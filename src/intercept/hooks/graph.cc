@@ -32,6 +32,27 @@ CUresult Instantiated(CUresult result, const CUgraphExec* exec, CUgraph graph) {
   return result;
 }
 
+/// A graph that is to be uploaded as soon as it is executable is uploaded as others are: only then is it known what it needs.
+template <class Upload>
+CUresult InstantiatedAndUploaded(CUresult (*real)(CUgraphExec*, CUgraph, CUDA_GRAPH_INSTANTIATE_PARAMS*), CUgraphExec* exec, CUgraph graph,
+                                 CUDA_GRAPH_INSTANTIATE_PARAMS* parameters, Upload&& upload) {
+  constexpr cuuint64_t kUpload = 2;
+  if (!Active() || exec == nullptr || parameters == nullptr || (parameters->flags & kUpload) == 0)
+    return Instantiated(real(exec, graph, parameters), exec, graph);
+  CUDA_GRAPH_INSTANTIATE_PARAMS later = *parameters;
+  later.flags &= ~kUpload;
+  CUresult result = Instantiated(real(exec, graph, &later), exec, graph);
+  parameters->hErrNode_out = later.hErrNode_out;
+  parameters->result_out = later.result_out;
+  if (result != CUDA_SUCCESS) return result;
+  result = upload(*exec, parameters->hUploadStream);
+  if (result == CUDA_SUCCESS) return result;
+  memory::GraphDestroyed(*exec);
+  CallReal<Row::cuGraphExecDestroy>(*exec);
+  *exec = nullptr;
+  return result;
+}
+
 template <class Begin>
 CUresult BeginCapture(Begin&& begin) {
   if (!Active()) return begin();
@@ -84,11 +105,15 @@ PARTAGE_HOOK(CUresult, cuGraphInstantiateWithFlags, (CUgraphExec * ph_graph_exec
 }
 PARTAGE_HOOK(CUresult, cuGraphInstantiateWithParams,
              (CUgraphExec * ph_graph_exec, CUgraph graph, CUDA_GRAPH_INSTANTIATE_PARAMS* instantiate_params)) {
-  return Instantiated(Real(ph_graph_exec, graph, instantiate_params), ph_graph_exec, graph);
+  return InstantiatedAndUploaded(Real, ph_graph_exec, graph, instantiate_params, [](CUgraphExec exec, CUstream stream) {
+    return WithItsMemory(exec, LegacyStream(stream), [&] { return CallReal<Row::cuGraphUpload>(exec, stream); });
+  });
 }
 PARTAGE_HOOK(CUresult, cuGraphInstantiateWithParams_ptsz,
              (CUgraphExec * ph_graph_exec, CUgraph graph, CUDA_GRAPH_INSTANTIATE_PARAMS* instantiate_params)) {
-  return Instantiated(Real(ph_graph_exec, graph, instantiate_params), ph_graph_exec, graph);
+  return InstantiatedAndUploaded(Real, ph_graph_exec, graph, instantiate_params, [](CUgraphExec exec, CUstream stream) {
+    return WithItsMemory(exec, PerThreadStream(stream), [&] { return CallReal<Row::cuGraphUpload_ptsz>(exec, stream); });
+  });
 }
 
 // Another graph may get the same handle.

@@ -14,8 +14,8 @@ namespace {
 
 const std::set<std::string> kImports = {"__errno_location", "__register_atfork", "secure_getenv", "dl_iterate_phdr", "syscall",
                                         // Memory and text.
-                                        "memchr", "memcpy", "memset", "snprintf", "strcasecmp", "strchr", "strcmp", "strcspn", "strncmp",
-                                        "strrchr",
+                                        "memchr", "memcpy", "memset", "snprintf", "strcasecmp", "strchr", "strcmp", "strcspn", "strlen",
+                                        "strncmp", "strrchr",
                                         // Files: its two, and /proc.
                                         "__fxstat", "__xstat", "access", "close", "fchmod", "fcntl", "flock", "ftruncate", "link",
                                         "madvise", "mmap", "munmap", "open", "posix_fallocate", "pread", "pwrite", "unlink", "write",

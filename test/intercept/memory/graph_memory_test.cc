@@ -257,6 +257,34 @@ TEST_CASE("Every way to make a graph executable notes what it needs") {
   CHECK(gpu.Used() == base);
 }
 
+TEST_CASE("A graph that is uploaded as soon as it is executable is charged for it, or is not made") {
+  Gpu& gpu = Gpu::Get();
+  const std::uint64_t base = gpu.Used();
+  for (const auto instantiate : {cuGraphInstantiateWithParams, cuGraphInstantiateWithParams_ptsz}) {
+    for (const std::uint64_t mib : {300, 600}) {
+      CUgraph graph = nullptr;
+      CUgraphNode first = nullptr, second = nullptr;
+      CUgraphExec exec = nullptr;
+      auto half = OnDevice(mib * kMiB), other = half;
+      CUDA_GRAPH_INSTANTIATE_PARAMS parameters{};
+      parameters.flags = 2;  // CUDA_GRAPH_INSTANTIATE_FLAG_UPLOAD
+      REQUIRE(cuGraphCreate(&graph, 0) == CUDA_SUCCESS);
+      REQUIRE(cuGraphAddMemAllocNode(&first, graph, nullptr, 0, &half) == CUDA_SUCCESS);
+      REQUIRE(cuGraphAddMemAllocNode(&second, graph, &first, 1, &other) == CUDA_SUCCESS);
+      const bool fits = 2 * mib * kMiB <= gpu.Room();
+      CHECK(instantiate(&exec, graph, &parameters) == (fits ? CUDA_SUCCESS : CUDA_ERROR_OUT_OF_MEMORY));
+      CHECK(parameters.flags == 2);
+      CHECK((exec != nullptr) == fits);
+      CHECK(ReservedByDriver() == (fits ? 2 * mib * kMiB : 0));
+      CHECK(gpu.Used() == base + ReservedByDriver());
+      if (fits) CHECK(cuGraphExecDestroy(exec) == CUDA_SUCCESS);
+      CHECK(cuGraphDestroy(graph) == CUDA_SUCCESS);
+      CHECK(cuDeviceGraphMemTrim(0) == CUDA_SUCCESS);
+    }
+  }
+  CHECK(gpu.Used() == base);
+}
+
 TEST_CASE("Memory of graphs within a graph is noted too") {
   Gpu& gpu = Gpu::Get();
   const std::uint64_t base = gpu.Used();

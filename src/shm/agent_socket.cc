@@ -150,12 +150,17 @@ Outcome AskOnce(const char* path, const AgentRequest& request, const Deadline& d
   return outcome;
 }
 
-void Pause(std::uint64_t ns) {
-  const timespec time{static_cast<time_t>(ns / 1'000'000'000), static_cast<long>(ns % 1'000'000'000)};
-  syscall(SYS_clock_nanosleep, CLOCK_MONOTONIC, 0, &time, nullptr);
-}
-
 }  // namespace
+
+AgentRequest RequestFor(AgentWish wish) {
+  AgentRequest request;
+  request.wish = wish;
+  request.limits_abi = kLimitsAbi;
+  request.region_abi = kRegionAbi;
+  request.limits_hash = kLimitsHash;
+  request.region_hash = kRegionHash;
+  return request;
+}
 
 void AgentFiles::Close() {
   if (limits >= 0) syscall(SYS_close, limits);
@@ -166,12 +171,7 @@ void AgentFiles::Close() {
 Fault AskAgent(const char* path, AgentWish wish, std::uint64_t owner, unsigned slot, std::uint64_t wait_ns, AgentReply* reply,
                AgentFiles* files) {
   const KeepErrno keep;
-  AgentRequest request;
-  request.wish = wish;
-  request.limits_abi = kLimitsAbi;
-  request.region_abi = kRegionAbi;
-  request.limits_hash = kLimitsHash;
-  request.region_hash = kRegionHash;
+  AgentRequest request = RequestFor(wish);
   request.owner = owner;
   request.slot = slot;
   if (syscall(SYS_faccessat, AT_FDCWD, path, F_OK, 0) != 0) return FromErrno().fault;  // cheaper than a socket, where there is no agent
@@ -182,7 +182,7 @@ Fault AskAgent(const char* path, AgentWish wish, std::uint64_t owner, unsigned s
     if (wish == AgentWish::kNumber || (outcome.step != Step::kAgain && !gone_meanwhile)) return outcome.fault;
     const std::uint64_t left = deadline.left_ns();
     if (left == 0) return gone_meanwhile ? Fault::kSilent : outcome.fault;
-    Pause(left < kPauseNs ? left : kPauseNs);
+    SleepNs(left < kPauseNs ? left : kPauseNs);
   }
 }
 

@@ -43,6 +43,9 @@ struct AgentRequest {
   std::uint32_t reserved = 0;
 };
 
+/// What a process with this library asks: the layouts are those that it knows.
+AgentRequest RequestFor(AgentWish wish);
+
 struct AgentReply {
   std::uint64_t magic = kAgentMagic;
   std::uint32_t version = kAgentVersion;

@@ -71,16 +71,6 @@ class Agent {
   std::string socket_;
 };
 
-AgentRequest OurRequest(AgentWish wish) {
-  AgentRequest request;
-  request.wish = wish;
-  request.limits_abi = kLimitsAbi;
-  request.region_abi = kRegionAbi;
-  request.limits_hash = kLimitsHash;
-  request.region_hash = kRegionHash;
-  return request;
-}
-
 /// The two files, closed in the end.
 struct Files : AgentFiles {
   Files() = default;
@@ -178,7 +168,7 @@ TEST_CASE("agent: it hands over limits that nobody can write and the one usage f
 
 TEST_CASE("agent: whoever speaks another version, or has other layouts, is refused with the reason") {
   const Agent agent;
-  std::vector<AgentRequest> strange(4, OurRequest(AgentWish::kFiles));
+  std::vector<AgentRequest> strange(4, RequestFor(AgentWish::kFiles));
   strange[0].version = 99;
   strange[1].limits_hash ^= 1;
   strange[2].region_hash ^= 1;

@@ -1,13 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
 // Stream-ordered memory: a pool is charged for what it has reserved, free blocks included, as the driver reports it after each growth. Room for
 // that growth is reserved before the driver is asked. Pools of host memory and imported pools are not known to the table and cost nothing here.
-#include <sys/syscall.h>
-#include <time.h>
-#include <unistd.h>
-
 #include "intercept/hook.h"
 #include "intercept/memory/ledger.h"
 #include "intercept/memory/reserve.h"
+#include "shm/clock.h"
 #include "shm/process.h"
 
 namespace partage::intercept {
@@ -57,9 +54,9 @@ std::uint64_t Room(int device, CUmemoryPool pool, std::uint64_t bytes) {
 std::uint64_t AwaitRoom(int device, std::uint64_t bytes) {
   const shm::KeepErrno keep;
   constexpr int kLooks = 20;
-  constexpr timespec kPause{0, 50'000};
+  constexpr std::uint64_t kPauseNs = 50'000;
   for (int looks = 0; looks < kLooks && bytes <= MemoryLimit(device); ++looks) {
-    syscall(SYS_clock_nanosleep, CLOCK_MONOTONIC, 0, &kPause, nullptr);
+    shm::SleepNs(kPauseNs);
     if (Reserve(device, MemoryClass::kPool, bytes)) return bytes;
   }
   return kNoRoom;

@@ -2,7 +2,6 @@
 #include "intercept/limiter/gate.h"
 
 #include <errno.h>
-#include <sys/syscall.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -30,12 +29,6 @@ struct View {
 constinit View g_view{};
 
 int64_t Now() { return static_cast<int64_t>(shm::MonotonicNs()); }
-
-/// Not the C library's: a launch must not become a point where threads are cancelled.
-void Sleep(int64_t ns) {
-  const timespec time{static_cast<time_t>(ns / 1'000'000'000), static_cast<long>(ns % 1'000'000'000)};
-  syscall(SYS_clock_nanosleep, CLOCK_MONOTONIC, 0, &time, nullptr);
-}
 
 bool Limits(std::uint32_t cores_percent, shm::CorePolicy policy) {
   return cores_percent > 0 && cores_percent < 100 && policy != shm::CorePolicy::kDisable;
@@ -68,7 +61,7 @@ ComputeShare ShareNow(int device, int64_t now_ns) {
 void AwaitTurn(Admission& launch, int64_t now_ns) {
   while (const int64_t wait = g_limiter.Poll(launch, t_credit, ShareNow(launch.device, now_ns), kCudaEvents, now_ns)) {
     region().SweepIfDue(static_cast<std::uint64_t>(now_ns));  // in time that is lost anyway
-    Sleep(wait);
+    shm::SleepNs(static_cast<std::uint64_t>(wait));
     now_ns = Now();
   }
   if (!HasSlot()) return;

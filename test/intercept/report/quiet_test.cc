@@ -15,16 +15,10 @@
 
 #include "shm/limits.h"
 #include "test/support/libcuda/client.h"
+#include "test/support/libcuda/linked.h"
 #include "test/support/temp_folder.h"
 
 namespace partage::intercept {
-
-#define PARTAGE_CUDA_FUNCTION(ret, name, params, args, since, group) extern "C" ret name params;
-#define PARTAGE_NVML_FUNCTION PARTAGE_CUDA_FUNCTION
-#include "intercept/api/cuda_functions.inc"
-#include "intercept/api/nvml_functions.inc"
-#undef PARTAGE_NVML_FUNCTION
-#undef PARTAGE_CUDA_FUNCTION
 
 namespace {
 

@@ -5,6 +5,7 @@
 #include <vector>
 
 #include "test/intercept/memory/gpu.h"
+#include "test/intercept/memory/graph.h"
 #include "test/support/libcuda/control.h"
 
 namespace partage::intercept {
@@ -158,42 +159,6 @@ TEST_CASE("A heap that grows is charged to its context, or put back to its old s
   CHECK(cuCtxDestroy_v2(own) == CUDA_SUCCESS);
   CHECK(gpu.Used() == before);
 }
-
-/// An executable graph whose nodes allocate so much each, in a row, and free all of it again.
-class Graph {
- public:
-  explicit Graph(const std::vector<std::uint64_t>& sizes) {
-    REQUIRE(cuGraphCreate(&graph_, 0) == CUDA_SUCCESS);
-    CUgraphNode last = nullptr;
-    std::vector<CUdeviceptr> pointers;
-    for (const std::uint64_t bytes : sizes) {
-      CUDA_MEM_ALLOC_NODE_PARAMS parameters{};
-      parameters.poolProps = {.allocType = CU_MEM_ALLOCATION_TYPE_PINNED, .location = {CU_MEM_LOCATION_TYPE_DEVICE, 0}};
-      parameters.bytesize = bytes;
-      const CUgraphNode before = last;
-      REQUIRE(cuGraphAddMemAllocNode(&last, graph_, &before, before != nullptr ? 1 : 0, &parameters) == CUDA_SUCCESS);
-      pointers.push_back(parameters.dptr);
-    }
-    for (const CUdeviceptr pointer : pointers) {
-      const CUgraphNode before = last;
-      REQUIRE(cuGraphAddMemFreeNode(&last, graph_, &before, 1, pointer) == CUDA_SUCCESS);
-    }
-    REQUIRE(cuGraphInstantiateWithFlags(&exec_, graph_, 0) == CUDA_SUCCESS);
-  }
-  ~Graph() {
-    cuGraphExecDestroy(exec_);
-    cuGraphDestroy(graph_);
-    cuDeviceGraphMemTrim(0);
-  }
-  Graph(const Graph&) = delete;
-  Graph& operator=(const Graph&) = delete;
-
-  CUgraphExec exec() const { return exec_; }
-
- private:
-  CUgraph graph_ = nullptr;
-  CUgraphExec exec_ = nullptr;
-};
 
 struct Upload {
   const char* name;
